@@ -1,0 +1,149 @@
+"""Where everything lives under ATTUNE_HOME.
+
+Pure paths: nothing here touches the disk or reads the environment. The process that owns the settings
+(orchestration or serving) builds one `Home` and hands it in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state directory of one installation, as paths."""
+
+    root: Path
+
+    # landed input
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def events(self) -> Path:
+        """Landed events: one folder `event_date=YYYY-MM-DD` a day."""
+        return self.landing / "events"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that broke the contract: one folder `event_date=YYYY-MM-DD` a day."""
+        return self.landing / "quarantine"
+
+    @property
+    def items_file(self) -> Path:
+        return self.landing / "items.parquet"
+
+    @property
+    def customers_file(self) -> Path:
+        return self.landing / "customers.parquet"
+
+    # transformed tables
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file; dbt alone writes it."""
+        return self.root / "warehouse" / "attune.duckdb"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.root / "dbt"
+
+    @property
+    def marts(self) -> Path:
+        return self.root / "marts"
+
+    @property
+    def mart_versions(self) -> Path:
+        return self.marts / "versions"
+
+    @property
+    def current_marts(self) -> Path:
+        """Symlink to the published version of the marts; replaced atomically."""
+        return self.marts / "current"
+
+    def mart(self, name: str) -> Path:
+        """Folder of the flat Parquet files of one published mart."""
+        return self.current_marts / name
+
+    def mart_glob(self, name: str) -> str:
+        """Pattern that matches the Parquet files of one published mart."""
+        return str(self.mart(name) / "*.parquet")
+
+    # features
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features"
+
+    @property
+    def registry_db(self) -> Path:
+        """Feast's SQL registry (SQLite)."""
+        return self.features / "registry.db"
+
+    @property
+    def online_db(self) -> Path:
+        """Feast's online store (SQLite), unless Redis is configured."""
+        return self.features / "online.db"
+
+    @property
+    def predictions(self) -> Path:
+        """Model outputs that are served as features."""
+        return self.features / "predictions"
+
+    def prediction(self, name: str) -> Path:
+        """Folder of the flat Parquet files of one prediction table, such as `user_candidates`."""
+        return self.predictions / name
+
+    def prediction_glob(self, name: str) -> str:
+        """Pattern that matches the Parquet files of one prediction table."""
+        return str(self.prediction(name) / "*.parquet")
+
+    # models and releases
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    @property
+    def mlflow_db(self) -> Path:
+        return self.mlflow / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.mlflow / "artifacts"
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    def release(self, release_id: str) -> Path:
+        """Folder of one immutable release."""
+        return self.releases / release_id
+
+    @property
+    def current_release(self) -> Path:
+        """Small text file with the id of the release to serve; replaced atomically."""
+        return self.releases / "current"
+
+    @property
+    def bentoml(self) -> Path:
+        return self.root / "bentoml"
+
+    # runs
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one run that writes this home."""
+        return self.root / "run.lock"
+
+    @property
+    def truth(self) -> Path:
+        """What the simulator knows about its world; only evaluation may read it."""
+        return self.root / "truth"

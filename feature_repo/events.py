@@ -258,6 +258,9 @@ _ALL: list[EventType] = [
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({kind.name: kind for kind in _ALL})
 """The closed vocabulary, canonical name -> type."""
 
+SHOP_ACTS = frozenset({"email_sent", "email_bounce", "push_notification", "sms_sent", "behavior_detected"})
+"""Types that the shop brings about, not the visitor: no sign that a customer is active."""
+
 _ALIASES_BY_TYPE: Mapping[str, str] = {
     "page_view": "page_viewed page pageview page_impression page_visit",
     "product_view": (

@@ -147,6 +147,13 @@ def validate_events(frame: pd.DataFrame) -> Validated:
     return Validated(valid, _rejected(frame, data, verdict))
 
 
+def row_days(frame: pd.DataFrame) -> pa.Array:
+    """The UTC day (date32) that each raw event belongs to, valid or not: its own where that can be true,
+    else the day on which it was received, else null."""
+    found = _instants(frame)
+    return columns.day(pc.coalesce(found.event_at, found.received_at))
+
+
 def validate_items(frame: pd.DataFrame) -> Validated:
     """Raw items -> (table of ITEM_SCHEMA sorted by item_id, rejected rows); of one id the last row wins."""
     rows = len(frame)
@@ -206,22 +213,44 @@ def _check_types(frame: pd.DataFrame, data: dict[str, pa.Array], verdict: _Verdi
 
 
 def _check_instants(frame: pd.DataFrame, data: dict[str, pa.Array], verdict: _Verdict) -> None:
+    found = _instants(frame)
+    for reason, mask in found.broken:
+        verdict.fail(mask, reason, "received_at" if reason == "bad_received_at" else "event_at")
+    data["event_at"], data["received_at"] = found.event_at, found.received_at
+
+
+@dataclass(frozen=True)
+class _Instants:
+    """event_at and received_at, null where they cannot be true, and which rule each row breaks."""
+
+    event_at: pa.Array
+    received_at: pa.Array
+    broken: list[tuple[str, Mask]]
+
+
+def _instants(frame: pd.DataFrame) -> _Instants:
     rows = len(frame)
-    event_at, bad = columns.instant(frame.get("event_at"), rows)
-    verdict.fail(bad, "bad_event_at", "event_at")
-    verdict.fail(~columns.present(event_at), "missing_event_at", "event_at")
-    outside = columns.present(event_at) & ~_in_range(event_at)
-    verdict.fail(outside, "event_at_out_of_range", "event_at")
-    received_at, bad = columns.instant(frame.get("received_at"), rows)
-    bad |= columns.present(received_at) & ~_in_range(received_at)
-    verdict.fail(bad, "bad_received_at", "received_at")
-    received_at = pc.if_else(pa.array(bad), pa.scalar(None, received_at.type), received_at)
-    both = columns.present(event_at) & columns.present(received_at)
-    late = columns.micros(event_at) - columns.micros(received_at) > CLOCK_SKEW // pd.Timedelta(microseconds=1)
-    verdict.fail(both & late, "event_in_future", "event_at")
-    implausible = outside | (both & late)
-    data["event_at"] = pc.if_else(pa.array(implausible), pa.scalar(None, event_at.type), event_at)
-    data["received_at"] = pc.coalesce(received_at, data["event_at"])
+    event_at, unreadable = columns.instant(frame.get("event_at"), rows)
+    given = columns.present(event_at)
+    outside = given & ~_in_range(event_at)
+    received_at, bad_received = columns.instant(frame.get("received_at"), rows)
+    bad_received |= columns.present(received_at) & ~_in_range(received_at)
+    received_at = _without(received_at, bad_received)
+    ahead = columns.micros(event_at) - columns.micros(received_at)
+    too_late = given & columns.present(received_at) & (ahead > CLOCK_SKEW // pd.Timedelta(microseconds=1))
+    event_at = _without(event_at, outside | too_late)
+    broken = [
+        ("bad_event_at", unreadable),
+        ("missing_event_at", ~given),
+        ("event_at_out_of_range", outside),
+        ("bad_received_at", bad_received),
+        ("event_in_future", too_late),
+    ]
+    return _Instants(event_at, pc.coalesce(received_at, event_at), broken)
+
+
+def _without(array: pa.Array, mask: Mask) -> pa.Array:
+    return pc.if_else(pa.array(mask), pa.scalar(None, array.type), array) if mask.any() else array
 
 
 def _check_amounts(frame: pd.DataFrame, data: dict[str, pa.Array], verdict: _Verdict) -> None:

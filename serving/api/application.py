@@ -1,0 +1,105 @@
+"""The FastAPI application that BentoML mounts: routes in one list, errors in one shape."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from serving.api import operations, profile, recommendations
+from serving.api.answers import JsonAnswer
+from serving.errors import ServingError
+from serving.logs import REQUEST_ID
+from serving.metrics import Metrics
+from serving.operations import Operations
+from serving.personalize import Personalizer
+from serving.requests import failure_text
+
+DESCRIPTION = """Personalized answers for a shop's applications.
+
+Every answer names the release and the model versions that gave it, says how old its data is, and says so when
+it is a fallback. Identifiers are strings; a whole number is accepted and becomes its decimal string.
+"""
+SHOWN_VALUE_LENGTH = 80
+
+
+def create_application() -> FastAPI:
+    """The application without its state: `connect` gives it that when the process starts."""
+    application = FastAPI(
+        title="Attune",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        # A span and several measures for each request would cost more than most answers: ours stand instead.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    application.include_router(recommendations.router)
+    application.include_router(profile.router)
+    application.include_router(operations.router)
+    application.mount("/static", StaticFiles(directory=operations.STATIC, check_dir=False), name="static")
+    application.add_exception_handler(RequestValidationError, _refuse)
+    application.add_exception_handler(ServingError, _explain)
+    application.add_exception_handler(HTTPException, _plain)
+    application.add_exception_handler(Exception, _apologize)
+    return application
+
+
+def connect(
+    application: FastAPI, personalizer: Personalizer, operations: Operations, metrics: Metrics
+) -> None:
+    """Give the routes what answers them."""
+    application.state.personalizer = personalizer
+    application.state.operations = operations
+    application.state.metrics = metrics
+
+
+def problem_text(errors: Sequence[Any]) -> str:
+    """What is wrong with a request, each field with its value and what is allowed, in one line."""
+    return "; ".join(_one_problem(error) for error in errors)
+
+
+def _one_problem(error: dict[str, Any]) -> str:
+    kind, location = error["type"], [str(part) for part in error["loc"]]
+    if kind == "json_invalid":
+        return f"the body is not JSON: {error.get('ctx', {}).get('error', error['msg'])}"
+    field = ".".join(location[1:]) or location[0]
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    if kind == "missing":
+        return f"{field} is missing: give it in the {location[0]}"
+    return f"{field}={_shown(error.get('input'))} cannot be used: {message}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_VALUE_LENGTH else f"{text[:SHOWN_VALUE_LENGTH]}..."
+
+
+async def _refuse(_: Request, error: Exception) -> JsonAnswer:
+    assert isinstance(error, RequestValidationError)
+    return JsonAnswer({"detail": problem_text(error.errors())}, status_code=422)
+
+
+async def _explain(_: Request, error: Exception) -> JsonAnswer:
+    assert isinstance(error, ServingError)
+    return JsonAnswer({"detail": str(error)}, status_code=error.status)
+
+
+async def _apologize(_: Request, __: Exception) -> JsonAnswer:
+    return JsonAnswer({"detail": failure_text(REQUEST_ID.get())}, status_code=500)
+
+
+async def _plain(request: Request, error: Exception) -> JsonAnswer:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404 and detail == "Not Found":
+        detail = "no such path; GET /docs lists what there is"
+    elif error.status_code == 405:
+        detail = f"{request.method} is not offered here; GET /docs lists what is"
+    elif error.status_code == 400 and "parsing the body" in str(detail):
+        detail = "the body cannot be read: send JSON in UTF-8"
+    headers = dict(error.headers or {})
+    return JsonAnswer({"detail": detail}, status_code=error.status_code, headers=headers)

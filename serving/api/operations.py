@@ -1,0 +1,68 @@
+"""Health, metrics and documentation pages."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+
+from serving.api.answers import JsonAnswer, metrics, operations
+from serving.api.schemas import HealthAnswer
+from serving.metrics import CONTENT_TYPE
+
+STATIC = Path(__file__).resolve().parent.parent / "static"
+# Pages load from this host alone. ReDoc's search runs in a worker made of a blob; both pages style inline.
+PAGE_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:;"
+    " worker-src 'self' blob:; frame-ancestors 'none'"
+)
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health", response_model=HealthAnswer, summary="What is loaded, and whether the store answers")
+async def health(request: Request) -> JsonAnswer:
+    """Always 200 while the process answers; read `status`."""
+    return JsonAnswer(await operations(request).health())
+
+
+@router.get("/health/live", summary="Does the process answer?")
+async def live() -> JsonAnswer:
+    """For a liveness probe: restart if this fails."""
+    return JsonAnswer({"status": "ok"})
+
+
+@router.get("/health/ready", summary="Can it answer for customers?")
+async def ready(request: Request) -> JsonAnswer:
+    """For a readiness probe: 503 until a release is loaded. Without its store the service still answers."""
+    is_ready = hasattr(request.app.state, "personalizer")
+    status = "ok" if is_ready else "starting"
+    return JsonAnswer({"status": status}, status_code=200 if is_ready else 503)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
+async def exposition(request: Request) -> Response:
+    """Counters and histograms of this service, with route templates as labels."""
+    return Response(metrics(request).exposition(), headers={"content-type": CONTENT_TYPE})
+
+
+@router.get("/", include_in_schema=False)
+async def index() -> RedirectResponse:
+    """Instead of BentoML's index page, which loads scripts from other hosts."""
+    return RedirectResponse("/docs")
+
+
+@router.get("/docs", include_in_schema=False)
+async def swagger_ui() -> FileResponse:
+    """Swagger UI from our own files."""
+    return _page("swagger.html")
+
+
+@router.get("/redoc", include_in_schema=False)
+async def redoc() -> FileResponse:
+    """ReDoc from our own files."""
+    return _page("redoc.html")
+
+
+def _page(name: str) -> FileResponse:
+    headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff"}
+    return FileResponse(STATIC / name, headers=headers)

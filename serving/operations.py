@@ -1,0 +1,44 @@
+"""What the service says about itself: what is loaded, and whether the online store answers."""
+
+import time
+from typing import Any
+
+from serving.features import FeatureReader
+from serving.releases import ReleaseHolder
+
+
+class Operations:
+    """Answers for the process. One instance a process."""
+
+    def __init__(self, reader: FeatureReader, releases: ReleaseHolder, store_kind: str) -> None:
+        self._reader = reader
+        self._releases = releases
+        self._store_kind = store_kind
+        self._started = time.monotonic()
+
+    async def health(self) -> dict[str, Any]:
+        """What is loaded and whether the store answers now; `degraded` still answers every request."""
+        store = await self._reader.status()
+        release, failure = self._releases.current, self._releases.failure
+        manifest = release.release.manifest
+        return {
+            "status": "ok" if store.is_reachable and failure is None else "degraded",
+            "release": {
+                "release": release.release_id,
+                "data_until": release.data_until.isoformat(),
+                "created_at": manifest.created_at.isoformat(),
+                "loaded_at": release.loaded_at.isoformat(),
+                "code_version": manifest.code_version,
+                "failed_release": failure.release_id if failure else None,
+                "failed_because": failure.problem if failure else None,
+            },
+            "model_versions": release.model_versions,
+            "online_store": {
+                "reachable": store.is_reachable,
+                "kind": self._store_kind,
+                "circuit": store.circuit,
+                "last_failure": store.last_failure,
+                "hung_threads": store.hung_threads,
+            },
+            "uptime_seconds": round(time.monotonic() - self._started, 3),
+        }

@@ -1,0 +1,197 @@
+"""The release that is served: load whole, swap atomically, keep the old one when the new one is broken.
+
+A release comes from ATTUNE_HOME (`releases/current` names it, and is watched) or from BentoML's model store
+(the one that a Bento carries, which does not change while it runs).
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_repo.layout import Home
+from serving.decisions.segments import PriceBands, price_bands
+from serving.errors import NoRelease, UnusableRelease
+from serving.metrics import Metrics
+from serving.settings import Settings
+from training.artifacts import BrokenRelease, Release, current_release_id, load_release
+
+logger = logging.getLogger(__name__)
+
+BENTO_MODEL = "attune_release"
+RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class ServedRelease:
+    """One release as the service uses it: the files, and what is worth computing once."""
+
+    release: Release
+    model_versions: dict[str, str]
+    prices: list[float | None]
+    price_bands: PriceBands | None
+    loaded_at: datetime
+
+    @property
+    def release_id(self) -> str:
+        return self.release.release_id
+
+    @property
+    def data_until(self) -> date:
+        """Last day of the release's data."""
+        return self.release.manifest.data_until
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant that its features and predictions describe: the end of `data_until`."""
+        return datetime.combine(self.data_until, time(), UTC) + timedelta(days=1)
+
+    def describe(self, item_id: str) -> dict[str, Any]:
+        """Title, category and price of an item; nulls for one that the catalogue does not have."""
+        items = self.release.items
+        index = items.position.get(item_id)
+        if index is None:
+            return {"title": None, "category": None, "price": None}
+        return {"title": items.title[index], "category": items.category[index], "price": self.prices[index]}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """A release that could not be loaded, for /health."""
+
+    release_id: str
+    problem: str
+    at: datetime
+
+
+def serve_form(release: Release) -> ServedRelease:
+    """Precompute what requests need, fold-in's shared matrix included."""
+    known = np.isfinite(release.items.price)
+    prices = [float(price) if ok else None for price, ok in zip(release.items.price, known, strict=True)]
+    if len(release.factors.item_ids):
+        _ = release.factors.gram, release.factors.position
+    return ServedRelease(
+        release=release,
+        model_versions=release.manifest.model_versions,
+        prices=prices,
+        price_bands=price_bands(release.items.price[known]),
+        loaded_at=datetime.now(UTC),
+    )
+
+
+def find_release(settings: Settings, bento_model: str = f"{BENTO_MODEL}:latest") -> Path:
+    """The directory of the release to serve; raises `NoRelease` if there is none.
+
+    `bento_model` is the tag in BentoML's model store: that of the Bento that is served, or the latest.
+    """
+    looked_in: list[str] = []
+    if settings.release_source in ("auto", "home"):
+        release_id = current_release_id(settings.home.current_release)
+        if release_id is not None:
+            return settings.home.release(release_id)
+        looked_in.append(str(settings.home.releases))
+    if settings.release_source in ("auto", "bento"):
+        path = _bento_release(bento_model)
+        if path is not None:
+            return path
+        looked_in.append(f"BentoML's model store ({bento_model})")
+    raise NoRelease(looked_in)
+
+
+def read_release(path: Path) -> ServedRelease:
+    """Load and verify a release directory; raises `UnusableRelease` naming what is wrong with it."""
+    try:
+        return serve_form(load_release(path))
+    except BrokenRelease as error:
+        raise UnusableRelease(path.name, str(error)) from error
+    except OSError as error:
+        raise UnusableRelease(path.name, f"{path} cannot be read ({error})") from error
+
+
+def _bento_release(tag: str) -> Path | None:
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    try:
+        return Path(bentoml.models.get(tag).path)
+    except NotFound:
+        return None
+
+
+class ReleaseHolder:
+    """Holds the served release and follows the pointer file. Its methods run on the event loop."""
+
+    def __init__(self, first: ServedRelease, settings: Settings, metrics: Metrics) -> None:
+        self.current = first
+        self.failure: LoadFailure | None = None
+        self._home: Home = settings.home
+        self._poll_seconds = settings.release_poll_seconds
+        self._follows_home = settings.release_source != "bento"
+        self._metrics = metrics
+        self._retry_at = 0.0
+        self._watcher: asyncio.Task[None] | None = None
+        metrics.show_release(first.release_id, None)
+
+    def start(self) -> None:
+        """Follow `releases/current` from now on, unless the release came from a Bento by request."""
+        if self._follows_home:
+            self._watcher = asyncio.create_task(self._watch(), name="release-watch")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Serve the release that the pointer names, if that is another one. True if it was swapped.
+
+        A release that cannot be loaded leaves the present one in place, is reported once, and is tried again
+        when the pointer changes or after half a minute.
+        """
+        try:
+            wanted = await asyncio.to_thread(current_release_id, self._home.current_release)
+        except OSError as error:
+            self._keep_present(self._home.current_release.name, f"pointer cannot be read ({error})")
+            return False
+        if wanted is None or wanted == self.current.release_id:
+            self.failure = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if self.failure is not None and self.failure.release_id == wanted and now < self._retry_at:
+            return False
+        self._retry_at = now + RETRY_SECONDS
+        try:
+            loaded = await asyncio.to_thread(partial(read_release, self._home.release(wanted)))
+        except UnusableRelease as error:
+            self._keep_present(wanted, error.problem)
+            return False
+        self._swap(loaded)
+        return True
+
+    def _swap(self, loaded: ServedRelease) -> None:
+        previous, self.current, self.failure = self.current, loaded, None
+        self._metrics.release_loads.labels("loaded").inc()
+        self._metrics.show_release(loaded.release_id, previous.release_id)
+        logger.info("release swapped", extra={"release": loaded.release_id, "previous": previous.release_id})
+
+    def _keep_present(self, release_id: str, problem: str) -> None:
+        if self.failure is None or self.failure.release_id != release_id:
+            logger.error(
+                "new release is broken, the present one stays",
+                extra={"release": release_id, "present": self.current.release_id, "problem": problem},
+            )
+        self._metrics.release_loads.labels("failed").inc()
+        self.failure = LoadFailure(release_id, problem, datetime.now(UTC))

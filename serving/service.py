@@ -1,0 +1,107 @@
+"""The BentoML service `serving.service:Personalization`: native endpoints, and the mounted API.
+
+    bentoml serve serving.service:Personalization
+
+Importing this module reads neither the disk nor the environment; a process that starts does. Both faces
+translate to `serving.personalize`.
+"""
+
+import sys
+from typing import Annotated, Any, cast
+
+import bentoml
+from pydantic import Field
+
+from serving.api.answers import JsonAnswer
+from serving.api.application import connect, create_application
+from serving.api.schemas import MAX_BATCH_CUSTOMERS, CustomerId, Limit
+from serving.errors import ServingError
+from serving.logs import configure_logs
+from serving.releases import BENTO_MODEL, find_release, read_release
+from serving.requests import RequestMiddleware
+from serving.runtime import Runtime, open_runtime
+from serving.settings import read_settings
+
+application = create_application()
+
+
+@bentoml.service(
+    name="Personalization",
+    description="Personalized answers for a shop's applications",
+    http={"port": 8011},
+    # Each of these would cost more than the answer itself; our own metrics and logs stand instead.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
+    traffic={"timeout": 10},
+)
+@bentoml.asgi_app(application)
+class Personalization:
+    """Answers for customers from the current release and the online features."""
+
+    runtime: Runtime | None = None
+
+    @bentoml.on_deployment
+    @staticmethod
+    def refuse_to_start_without_a_release() -> None:
+        """Runs once, before any worker: a start that cannot work ends here with one line that says why."""
+        try:
+            read_release(find_release(read_settings(), bento_model()))
+        except ServingError as error:
+            sys.exit(f"error: {error}")
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load the release, open the online store, connect the API."""
+        settings = read_settings()
+        configure_logs(settings.log_level)
+        self.runtime = await open_runtime(settings, read_release(find_release(settings, bento_model())))
+        connect(application, self.runtime.personalizer, self.runtime.operations, self.runtime.metrics)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Close what `start` opened."""
+        if self.runtime is not None:
+            await self.runtime.close()
+
+    @bentoml.api
+    async def recommend(
+        self, customer_id: CustomerId, limit: Limit = 10, exclude_seen: bool = False
+    ) -> dict[str, Any]:
+        """Items for one customer, as GET /api/v1/recommendations/{customer_id}."""
+        return await self._running.personalizer.recommend(customer_id, limit, exclude_seen)
+
+    @bentoml.api
+    async def recommend_batch(
+        self,
+        customer_ids: Annotated[list[CustomerId], Field(min_length=1, max_length=MAX_BATCH_CUSTOMERS)],
+        limit: Limit = 10,
+        exclude_seen: bool = False,
+    ) -> dict[str, Any]:
+        """Items for many customers, as POST /api/v1/recommendations/batch."""
+        return await self._running.personalizer.recommend_batch(customer_ids, limit, exclude_seen)
+
+    @bentoml.api
+    async def profile(self, customer_id: CustomerId) -> dict[str, Any]:
+        """What is known of one customer, as GET /api/v1/personalization/profile/{customer_id}."""
+        try:
+            return await self._running.personalizer.profile(customer_id)
+        except ServingError as error:
+            # A response as it stands: BentoML would log a traceback and answer with a list.
+            return JsonAnswer({"detail": str(error)}, status_code=error.status)  # type: ignore[return-value]
+
+    @property
+    def _running(self) -> Runtime:
+        assert self.runtime is not None, "start() has run before the first request"
+        return self.runtime
+
+
+def bento_model() -> str:
+    """Tag of the release that the served Bento was built with; the latest one if no Bento is served."""
+    bento = cast(Any, Personalization).bento
+    tags = [str(each.tag) for each in bento.info.all_models if each.tag.name == BENTO_MODEL] if bento else []
+    return tags[0] if tags else f"{BENTO_MODEL}:latest"
+
+
+# The decorator makes a Service of the class, which its type does not say.
+cast(Any, Personalization).add_asgi_middleware(RequestMiddleware, state=application.state)

@@ -1,0 +1,18 @@
+{# An aggregate: the first `length` values of `value` in the order of `latest` descending, then `value`. #}
+{% macro ordered_array(value, latest, length) -%}
+    {{ return(adapter.dispatch('ordered_array', 'attune')(value, latest, length)) }}
+{%- endmacro %}
+
+{% macro duckdb__ordered_array(value, latest, length) -%}
+    list({{ value }} order by {{ latest }} desc, {{ value }})[1:{{ length }}]
+{%- endmacro %}
+
+{% macro spark__ordered_array(value, latest, length) -%}
+    slice(
+        transform(
+            array_sort(collect_list(struct(-unix_micros({{ latest }}) as rank, {{ value }} as value))),
+            entry -> entry.value
+        ),
+        1, {{ length }}
+    )
+{%- endmacro %}

@@ -1,0 +1,7 @@
+{# Growth of interaction strength from 2020-01-01 to a date (before it: below one); see `growth_weight`. #}
+{% macro strength_growth(day) -%}
+    power(
+        2.0,
+        {{ dbt.datediff("cast('2020-01-01' as date)", day, 'day') }} / {{ var('strength_half_life_days') }}.0
+    )
+{%- endmacro %}

@@ -1,0 +1,15 @@
+{# The days this run rebuilds, sorted, as 'YYYY-MM-DD' strings; an empty list means every landed day. #}
+{% macro window_days() -%}
+    {%- set days = [] -%}
+    {%- if not flags.FULL_REFRESH -%}
+        {%- for day in (var('days', []) or []) -%}
+            {%- if not modules.re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}', day | string) -%}
+                {{ exceptions.raise_compiler_error(
+                    "var `days` holds '" ~ day ~ "'; give days as YYYY-MM-DD strings, for example ['2024-05-01']"
+                ) }}
+            {%- endif -%}
+            {%- do days.append(day | string) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(days | unique | sort) }}
+{%- endmacro %}

@@ -1,0 +1,34 @@
+{#
+    Co-occurrence of the window's days, the smaller id first; the pair of an item with itself counts the
+    item's baskets. Days that have long left the trailing window of item_pairs are not worked out.
+#}
+with
+
+basket_items as (
+
+    select relation, event_date, basket_id, item_id
+    from {{ ref('int_basket_items') }}
+    where
+        {{ in_window('event_date') }}
+        and basket_size <= {{ var('pair_basket_limit') }}
+        and event_date > (
+            select {{ dbt.dateadd('day', -2 * var('pair_window_days'), 'max(event_date)') }}
+            from {{ ref('int_baskets_daily') }}
+        )
+
+)
+
+select
+    basket_items.relation,
+    basket_items.item_id,
+    others.item_id as other_item_id,
+    count(*) as pair_count,
+    basket_items.event_date
+from basket_items
+inner join basket_items as others
+    on
+        basket_items.basket_id = others.basket_id
+        and basket_items.event_date = others.event_date
+        and basket_items.relation = others.relation
+        and basket_items.item_id <= others.item_id
+group by basket_items.relation, basket_items.event_date, basket_items.item_id, others.item_id

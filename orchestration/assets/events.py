@@ -1,0 +1,72 @@
+"""The stage `events`: land the raw events of a range of days, quarantine what breaks the contract."""
+
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets import LANDED, OWNERS, RETRIES, WRITER_POOL, Result
+from orchestration.landing import LandedDay, LandingReport, land_days, quarantine_reasons
+from orchestration.partitions import as_days
+from orchestration.quality.checks import check_results, check_specs, run_suite
+from orchestration.quality.profiles import profile_events
+from orchestration.quality.suites import landed_events
+from orchestration.resources import Workspace
+
+
+def event_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The asset `events/landed`, one partition a day; many days are one run."""
+
+    @dg.asset(
+        key=LANDED,
+        group_name="events",
+        description="Raw events that keep the contract, one Parquet file a day; the rest is quarantined.",
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=check_specs(LANDED, landed_events()),
+        owners=OWNERS,
+        kinds={"parquet", "python"},
+        pool=WRITER_POOL,
+        retry_policy=RETRIES,
+    )
+    def landed(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
+        started = monotonic()
+        with workspace.writing() as home:
+            report = land_days(home, workspace.source(), as_days(context.partition_keys))
+        for warning in report.warnings:
+            context.log.warning(warning)
+        outcomes = run_suite(profile_events(home, report.days), landed_events())
+        for day in report.days:
+            context.add_asset_metadata(day_metadata(day), LANDED, partition_key=day.day.isoformat())
+        metadata = report_metadata(report) | {
+            "quarantine_reasons": quarantine_reasons(home),
+            "seconds": round(monotonic() - started, 1),
+        }
+        return dg.MaterializeResult(metadata=metadata, check_results=check_results(LANDED, outcomes))
+
+    return [landed]
+
+
+def day_metadata(day: LandedDay) -> dict[str, Any]:
+    """What the day's own materialization says."""
+    return {
+        "dagster/partition_row_count": day.rows,
+        "day_quarantined": day.quarantined,
+        "day_duplicates": day.duplicates,
+        "day_changed": day.changed,
+    }
+
+
+def report_metadata(report: LandingReport) -> dict[str, Any]:
+    """What every materialization of the run says."""
+    return {
+        "days": len(report.days),
+        "changed_days": len(report.changed_days),
+        "empty_days": len(report.empty_days),
+        "rows": report.rows,
+        "quarantined": report.quarantined,
+        "duplicates": report.duplicates,
+        "undated": report.undated,
+        "items": report.items,
+        "customers": report.customers,
+    }

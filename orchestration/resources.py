@@ -1,0 +1,118 @@
+"""What assets are handed: the home they work in, dbt, the feature store, the model registry.
+
+Each is a small frozen object that opens its client when asked, so that a test hands in another one and
+loading the definitions costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_repo.layout import Home
+from orchestration.errors import NothingToDo
+from orchestration.lock import hold
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster_dbt import DbtCliResource
+    from feast import FeatureStore
+
+    from orchestration.sources.base import Source
+    from training.registry import Registry
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One installation: its settings, and whether this process holds its lock already (`attune run` does)."""
+
+    settings: Settings
+    locked: bool = False
+
+    @property
+    def home(self) -> Home:
+        return self.settings.home
+
+    @contextmanager
+    def writing(self) -> Iterator[Home]:
+        """The home, locked against other processes that write; raises `HomeLocked`."""
+        with nullcontext() if self.locked else hold(self.home.lock):
+            yield self.home
+
+    def source(self) -> Source:
+        """The source that this run reads; raises `NothingToDo` if none is configured, or a SourceError."""
+        from orchestration.sources.base import open_source
+
+        if self.settings.source is None or self.settings.source_path is None:
+            raise NothingToDo(
+                "no source is configured: set ATTUNE_SOURCE and ATTUNE_SOURCE_PATH, "
+                "or use `attune run --source NAME --path DIR`."
+            )
+        return open_source(self.settings.source, self.settings.source_path)
+
+
+@dataclass(frozen=True)
+class Features:
+    """The feature store of a home."""
+
+    settings: Settings
+
+    def open(self) -> FeatureStore:
+        from feature_repo.store import open_store
+
+        return open_store(self.settings.home, self.settings.redis_url)
+
+
+@dataclass(frozen=True)
+class Models:
+    """MLflow's tracking store and model registry."""
+
+    settings: Settings
+
+    def open(self) -> Registry:
+        from training.registry import Registry
+
+        self.settings.home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+        return Registry(self.settings.mlflow_tracking_uri, self.settings.home.mlflow_artifacts)
+
+
+def dbt_resource() -> DbtCliResource:
+    """dbt as a child process on our project.
+
+    The stock resource first runs `dbt --version` (4 s, and a look at the network for newer releases) and then
+    builds a second adapter inside this process (3 s), which only row-count and column metadata would use and
+    which could not open the DuckDB file beside the writer anyway. Neither is wanted.
+    """
+    from dagster_dbt import DbtCliResource
+    from packaging.version import Version
+
+    from orchestration.marts import TRANSFORMS
+
+    class QuickDbtCliResource(DbtCliResource):
+        @property
+        def _cli_version(self) -> Version:
+            return Version(version("dbt-core"))
+
+        def _initialize_dbt_core_adapter(self, args: Any) -> Any:
+            return None
+
+    return QuickDbtCliResource(
+        project_dir=str(TRANSFORMS),
+        profiles_dir=str(TRANSFORMS),
+        # The one beside this interpreter, whether or not its environment is activated.
+        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+    )
+
+
+def default_resources(settings: Settings, locked: bool = False) -> dict[str, object]:
+    """The real resources, by the names that assets ask for."""
+    return {
+        "workspace": Workspace(settings, locked),
+        "features": Features(settings),
+        "models": Models(settings),
+    }

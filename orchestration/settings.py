@@ -1,0 +1,210 @@
+"""Environment -> frozen settings of one run, read once per process; a wrong value stops the start.
+
+`VARIABLES` is the list of everything that this package reads. `.env.example` and the compose file are tied
+to it by a contract test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from feature_repo.layout import Home
+from orchestration.errors import SettingsError
+from orchestration.sources.base import SOURCE_NAMES
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its default as text (empty: unset) and what it means."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable("ATTUNE_HOME", ".attune", "state directory of this installation"),
+    Variable("ATTUNE_SOURCE", "", f"source of scheduled and UI runs: {', '.join(SOURCE_NAMES)}"),
+    Variable("ATTUNE_SOURCE_PATH", "", "where that source lies; set both or neither"),
+    Variable("ATTUNE_FIRST_DAY", "2000-01-01", "first daily partition; older events are refused"),
+    Variable("ATTUNE_SCHEDULE", "0 3 * * *", "cron expression (UTC) of the daily run"),
+    Variable("ATTUNE_HORIZON_DAYS", "90", "days that value and churn models look ahead, 7 to 365"),
+    Variable("ATTUNE_CUTOFFS", "3", "rolling cut-offs on which models are measured, 1 to 12"),
+    Variable("ATTUNE_SEED", "42", "seed of every fit"),
+    Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
+    Variable("REDIS_URL", "", "online store in Redis, redis://host:port/0; unset: SQLite"),
+    Variable("REDIS_PASSWORD", "", "password for REDIS_URL where the address has none"),
+    Variable("MLFLOW_TRACKING_URI", "", "an MLflow server; unset: SQLite and files below ATTUNE_HOME"),
+    Variable("DAGSTER_HOME", "", "Dagster's directory; unset: below ATTUNE_HOME"),
+    Variable("BENTOML_HOME", "", "BentoML's directory; unset: below ATTUNE_HOME"),
+    Variable("API_HOST", "127.0.0.1", "address that `attune serve` binds"),
+    Variable("PORT", "8011", "port that `attune serve` binds, 1 to 65535"),
+    Variable("ATTUNE_WORKERS", "1", "processes of `attune serve`, 1 to 64"),
+    Variable("LOG_LEVEL", "info", f"one of {', '.join(LOG_LEVELS)}"),
+)
+DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
+
+# Every tool that would call home is told not to (each has its own word for it), BLAS is told not to fight
+# with implicit's threads, MLflow not to unpickle, and Dagster to hand over its events in batches
+# (orchestration/event_log.py).
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run needs to know; see `VARIABLES` for the meaning and the default of each."""
+
+    home: Home
+    source: str | None
+    source_path: Path | None
+    first_day: date
+    schedule: str
+    horizon_days: int
+    cutoffs: int
+    seed: int
+    keep_releases: int
+    redis_url: str | None
+    mlflow_tracking_uri: str
+    dagster_home: Path
+    bentoml_home: Path
+    host: str
+    port: int
+    workers: int
+    log_level: str
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; raises `SettingsError` for the first value that cannot be used."""
+    env = os.environ if environ is None else environ
+    home = Home(Path(_text(env, "ATTUNE_HOME")).expanduser().absolute())
+    source, source_path = _source(env)
+    return Settings(
+        home=home,
+        source=source,
+        source_path=source_path,
+        first_day=_day(env, "ATTUNE_FIRST_DAY"),
+        schedule=_cron(env, "ATTUNE_SCHEDULE"),
+        horizon_days=_whole(env, "ATTUNE_HORIZON_DAYS", 7, 365),
+        cutoffs=_whole(env, "ATTUNE_CUTOFFS", 1, 12),
+        seed=_whole(env, "ATTUNE_SEED", 0, 2**31 - 1),
+        keep_releases=_whole(env, "ATTUNE_KEEP_RELEASES", 2, 100),
+        redis_url=_redis_url(env),
+        mlflow_tracking_uri=_text(env, "MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_db}",
+        dagster_home=_directory(env, "DAGSTER_HOME", home.dagster),
+        bentoml_home=_directory(env, "BENTOML_HOME", home.bentoml),
+        host=_text(env, "API_HOST"),
+        port=_whole(env, "PORT", 1, 65_535),
+        workers=_whole(env, "ATTUNE_WORKERS", 1, 64),
+        log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS),
+    )
+
+
+def process_environment(settings: Settings) -> dict[str, str]:
+    """What the libraries of a run, and the processes it starts, must find in their environment.
+
+    The telemetry switches and the pickle ban hold whatever the caller had set; the directories are the
+    settings', as absolute paths, so that a child with another working directory means the same.
+    """
+    wired = QUIET | {
+        "ATTUNE_HOME": str(settings.home.root),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "BENTOML_HOME": str(settings.bentoml_home),
+    }
+    if settings.source_path is not None:
+        wired["ATTUNE_SOURCE_PATH"] = str(settings.source_path)
+    return wired
+
+
+def _text(env: Mapping[str, str], name: str) -> str:
+    return env.get(name, "").strip() or DEFAULTS[name]
+
+
+def _directory(env: Mapping[str, str], name: str, default: Path) -> Path:
+    text = _text(env, name)
+    return Path(text).expanduser().absolute() if text else default
+
+
+def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = _text(env, name).lower()
+    if value not in allowed:
+        raise SettingsError(f"{name}={value!r} cannot be used: use one of {', '.join(allowed)}.")
+    return value
+
+
+def _whole(env: Mapping[str, str], name: str, low: int, high: int) -> int:
+    text = _text(env, name)
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise SettingsError(f"{name}={text!r} cannot be used: use a whole number from {low} to {high}.")
+    return value
+
+
+def _day(env: Mapping[str, str], name: str) -> date:
+    text = _text(env, name)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{name}={text!r} cannot be used: use a day such as 2000-01-01.") from None
+
+
+def _cron(env: Mapping[str, str], name: str) -> str:
+    text = _text(env, name)
+    if len(text.split()) != 5:
+        raise SettingsError(
+            f"{name}={text!r} cannot be used: use five cron fields (minute hour day month weekday), "
+            "such as '0 3 * * *'."
+        )
+    return text
+
+
+def _source(env: Mapping[str, str]) -> tuple[str | None, Path | None]:
+    name, path = _text(env, "ATTUNE_SOURCE"), _text(env, "ATTUNE_SOURCE_PATH")
+    if name and name not in SOURCE_NAMES:
+        raise SettingsError(f"ATTUNE_SOURCE={name!r} cannot be used: use one of {', '.join(SOURCE_NAMES)}.")
+    if bool(name) != bool(path):
+        missing, given = ("ATTUNE_SOURCE", path) if path else ("ATTUNE_SOURCE_PATH", name)
+        raise SettingsError(
+            f"{missing} is empty though the other of the pair is {given!r}: set both or neither."
+        )
+    return name or None, Path(path).expanduser().absolute() if path else None
+
+
+def _redis_url(env: Mapping[str, str]) -> str | None:
+    """REDIS_URL with REDIS_PASSWORD filled in where the address has none."""
+    text = _text(env, "REDIS_URL")
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        raise SettingsError(
+            f"REDIS_URL={shown!r} cannot be used: use redis://host:port/0, or rediss:// for TLS."
+        )
+    password = _text(env, "REDIS_PASSWORD")
+    if password and not parts.password:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}")
+    return urlunsplit(parts)

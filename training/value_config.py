@@ -1,0 +1,182 @@
+"""Hyperparameters of the value models (CLV, churn) and the thresholds of customer segments.
+
+A value out of range raises `InvalidConfig` with the field's name when the object is made.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from training.errors import InvalidConfig
+
+# What the trees may split on: fields of the feature services and of `derive_user`. Columns that do not vary in
+# the training frame (a shop without page views) are left out at fitting.
+VALUE_FEATURES = (
+    "recency_days",
+    "tenure_days",
+    "inactivity_days",
+    "order_day_count",
+    "mean_gap_days",
+    "gap_cv",
+    "overdue_ratio",
+    "spend_total",
+    "max_order_amount",
+    "spend_decay_90d",
+    "orders_decay_30d",
+    "orders_decay_90d",
+    "mean_order_value",
+    "mean_order_units",
+    "return_share",
+    "event_count_total",
+    "events_decay_30d",
+    "events_decay_90d",
+    "views_decay_30d",
+    "carts_decay_30d",
+)
+
+
+@dataclass(frozen=True)
+class SeasonConfig:
+    """The prior on how a fold's level moves with the calendar; see `season`.
+
+    `annual_share` of the variance repeats every year, the rest drifts with the correlation time `drift_days`.
+    `smoothness` is the length scale of the annual part, `noise` the share of a fold's own variance.
+    The defaults say "mostly annual, smooth over about a quarter" and are not fitted to any data set.
+    """
+
+    annual_share: float = 0.7
+    smoothness: float = 1.0
+    drift_days: float = 365.0
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        _require(
+            0.0 <= self.annual_share <= 1.0, "annual_share", self.annual_share, "use a share from 0 to 1"
+        )
+        for name in ("smoothness", "drift_days", "noise"):
+            value = getattr(self, name)
+            _require(value > 0, name, value, "use a number above 0")
+
+
+@dataclass(frozen=True)
+class TreesConfig:
+    """Small boosted trees, averaged over `ensemble` seeds."""
+
+    rounds: int = 100
+    max_depth: int = 2
+    learning_rate: float = 0.07
+    min_child_weight: float = 20.0
+    reg_lambda: float = 5.0
+    subsample: float = 0.7
+    colsample: float = 0.5
+    ensemble: int = 3
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "max_depth", "ensemble", "threads"):
+            value = getattr(self, name)
+            _require(value >= 1, name, value, "use at least 1")
+        for name in ("learning_rate", "subsample", "colsample"):
+            value = getattr(self, name)
+            _require(0.0 < value <= 1.0, name, value, "use a number above 0 up to 1")
+        for name in ("min_child_weight", "reg_lambda"):
+            value = getattr(self, name)
+            _require(value >= 0.0, name, value, "use 0 or more")
+
+
+@dataclass(frozen=True)
+class CutoffConfig:
+    """Where training and evaluation cut-offs lie; see `splits`.
+
+    `horizon_days` is the length of the label window. Evaluation cut-offs are `evaluation_step_days` apart,
+    training cut-offs `training_step_days`, none with less than `minimum_history_days` of data before it.
+    """
+
+    horizon_days: int = 90
+    evaluation_cutoffs: int = 3
+    evaluation_step_days: int = 30
+    training_cutoffs: int = 12
+    training_step_days: int = 15
+    minimum_history_days: int = 30
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _require(value >= 1, name, value, "use at least 1")
+
+
+@dataclass(frozen=True)
+class ChurnConfig:
+    """No purchase within the horizon, among customers with an order before the cut-off."""
+
+    cutoffs: CutoffConfig = field(default_factory=CutoffConfig)
+    trees: TreesConfig = field(default_factory=TreesConfig)
+    season: SeasonConfig = field(default_factory=SeasonConfig)
+    features: tuple[str, ...] = VALUE_FEATURES
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for logging and for the model's own file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ClvConfig:
+    """Money spent within the horizon: whether somebody buys, times how much a buyer spends.
+
+    `coverage` is the share of customers whose spend the interval is to contain.
+    """
+
+    cutoffs: CutoffConfig = field(default_factory=CutoffConfig)
+    purchase: TreesConfig = field(default_factory=TreesConfig)
+    amount: TreesConfig = field(default_factory=lambda: TreesConfig(rounds=80))
+    season: SeasonConfig = field(default_factory=SeasonConfig)
+    features: tuple[str, ...] = VALUE_FEATURES
+    coverage: float = 0.8
+
+    def __post_init__(self) -> None:
+        _require(0.0 < self.coverage < 1.0, "coverage", self.coverage, "use a share between 0 and 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for logging and for the model's own file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """Thresholds of the customer segments; money in the shop's currency, over the CLV model's horizon.
+
+    `value_high` and `value_low` bound the value segments, `churned_from` and `at_risk_from` are churn
+    probabilities. Loyalty tiers count orders, lifetime spend and days since the first order. Price tiers
+    compare a customer's mean price per unit with `premium_price_ratio` and `budget_price_ratio` times the
+    shop's median.
+    """
+
+    value_high: float = 1000.0
+    value_low: float = 200.0
+    at_risk_from: float = 0.6
+    churned_from: float = 0.85
+    vip_orders: int = 10
+    vip_spend: float = 5000.0
+    premium_orders: int = 5
+    premium_spend: float = 1500.0
+    new_days: float = 30.0
+    premium_price_ratio: float = 1.5
+    budget_price_ratio: float = 0.7
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.value_low < self.value_high, "value_low", self.value_low, "use 0 up to value_high")
+        ordered = 0.0 < self.at_risk_from < self.churned_from <= 1.0
+        _require(ordered, "at_risk_from", self.at_risk_from, "use a probability below churned_from")
+        loyal = self.premium_orders <= self.vip_orders and self.premium_spend <= self.vip_spend
+        _require(loyal, "premium_orders", self.premium_orders, "use no more than the VIP thresholds")
+        priced = 0.0 < self.budget_price_ratio < self.premium_price_ratio
+        _require(
+            priced, "budget_price_ratio", self.budget_price_ratio, "use a ratio below premium_price_ratio"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for logging."""
+        return asdict(self)
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise InvalidConfig(name, value, allowed)

@@ -15,7 +15,14 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& { echo $$name; break; }; done)
 
-.PHONY: help install demo test lint format lock clean
+# sqlfluff renders each model with dbt, which wants a warehouse: an empty one of its own.
+SCRATCH := $(VENV)/lint
+SQLFLUFF = mkdir -p $(SCRATCH)/warehouse && ATTUNE_HOME=$(CURDIR)/$(SCRATCH) \
+	DBT_TARGET_PATH=$(CURDIR)/$(SCRATCH)/dbt DBT_LOG_PATH=$(CURDIR)/$(SCRATCH)/dbt \
+	DBT_SEND_ANONYMOUS_USAGE_STATS=false $(BIN)/sqlfluff
+SQLFLUFF_QUIETLY := --processes 1 --disable-progress-bar
+
+.PHONY: help install demo test lint lint-sql format docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -45,12 +52,18 @@ lint: install  ## style, types, layers, SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --processes 1 --disable-progress-bar transforms
+	$(MAKE) --no-print-directory lint-sql
+
+lint-sql: install
+	@$(SQLFLUFF) lint $(SQLFLUFF_QUIETLY) transforms/models transforms/tests
 
 format: install  ## rewrite Python and SQL in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/sqlfluff fix --disable-progress-bar transforms
+	$(SQLFLUFF) fix $(SQLFLUFF_QUIETLY) transforms/models transforms/tests
+
+docs: install  ## write the pages that are made from code
+	@$(BIN)/python docs/write_pages.py
 
 # Keeps every pin that still fits; ARGS=--upgrade moves them all. NCCL is 300 MB that only several GPUs need.
 lock:  ## resolve pyproject.toml again into requirements.lock

@@ -1,0 +1,58 @@
+"""A clean environment for every test: no telemetry, no settings of the developer, one BLAS thread."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+# Read by libraries when they are first imported, so these stand before any test module is loaded.
+QUIET = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "2",
+    "MPLBACKEND": "Agg",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+    "DO_NOT_TRACK": "1",
+    "TZ": "UTC",
+}
+# What names our own settings, or those of a library that would otherwise write to the developer's home.
+OURS = (
+    "ATTUNE_",
+    "BENTOML_",
+    "BENTO_",
+    "DAGSTER_",
+    "DATABASE_",
+    "DBT_",
+    "FEAST_",
+    "MLFLOW_",
+    "REDIS_",
+)
+
+
+def _clean(environ: dict[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in environ.items() if not name.startswith(OURS)}
+    return kept | QUIET
+
+
+_CLEAN = _clean(dict(os.environ))
+os.environ.clear()
+os.environ.update(_CLEAN)
+
+
+def _restore() -> None:
+    running = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    os.environ.clear()
+    os.environ.update(_CLEAN | running)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Each test starts from the same environment and leaves it so, whatever it or a library sets."""
+    _restore()
+    yield
+    _restore()

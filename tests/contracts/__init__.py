@@ -1,0 +1,1 @@
+"""Seams agree: layers, settings, documents, the compose file."""

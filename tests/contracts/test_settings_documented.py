@@ -1,0 +1,65 @@
+""".env.example and the settings say the same: every variable, its default, nothing else."""
+
+from orchestration.settings import DEFAULTS as ORCHESTRATION_DEFAULTS
+from orchestration.settings import read_settings as read_run_settings
+from serving.settings import read_settings as read_service_settings
+from tests.contracts.environment import (
+    DOCUMENTED,
+    compose_names,
+    documented_values,
+    known_names,
+    serving_names,
+    transforms_defaults,
+)
+from tests.contracts.repository import ROOT
+
+# For what docker-compose.yml itself needs: the server's password and the folder that it mounts.
+COMPOSE_ONLY = {"POSTGRES_PASSWORD", "SOURCE_DIR"}
+
+
+def test_every_setting_is_documented() -> None:
+    assert sorted(known_names() - documented_values().keys()) == []
+
+
+def test_every_documented_variable_is_read_by_something() -> None:
+    assert sorted(documented_values().keys() - known_names() - compose_names()) == []
+
+
+def test_only_compose_reads_what_is_marked_so() -> None:
+    assert documented_values().keys() - known_names() == COMPOSE_ONLY
+
+
+def test_documented_values_are_the_defaults_of_a_run() -> None:
+    stated = documented_values()
+    assert {name: stated[name] for name in ORCHESTRATION_DEFAULTS} == dict(ORCHESTRATION_DEFAULTS)
+    assert read_run_settings(stated) == read_run_settings({})
+
+
+def test_documented_values_are_the_defaults_of_the_service() -> None:
+    stated = {name: value for name, value in documented_values().items() if name in serving_names()}
+    assert read_service_settings(stated) == read_service_settings({})
+
+
+def test_documented_values_are_the_defaults_of_the_warehouse() -> None:
+    stated = documented_values()
+    assert {name: stated[name] for name in transforms_defaults()} == transforms_defaults()
+
+
+def test_the_serving_and_the_run_agree_on_what_both_read() -> None:
+    run, service = read_run_settings({}), read_service_settings({})
+    assert (run.home, run.host, run.port) == (service.home, service.host, service.port)
+    assert (run.workers, run.redis_url, run.log_level) == (
+        service.workers,
+        service.redis_url,
+        service.log_level,
+    )
+
+
+def test_every_documented_variable_is_explained_above_it() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    unexplained = [
+        line
+        for above, line in zip(lines, lines[1:], strict=False)
+        if DOCUMENTED.match(line) and not (above.startswith("# ") and len(above) > 15)
+    ]
+    assert unexplained == []

@@ -5,6 +5,7 @@
 
 import inspect
 import sys
+import textwrap
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,17 +13,19 @@ import pyarrow as pa
 from feature_repo import events
 from orchestration import errors
 
+WIDTH = 110
 DOCS = Path(__file__).resolve().parent
 BEGIN = "<!-- exit codes: written by `make docs` from orchestration/errors.py -->"
 END = "<!-- end of exit codes -->"
 
 HEAD = f"""# Events
 
-Written by `make docs` from `feature_repo/events.py`, the contract (version {events.CONTRACT_VERSION}). Change that file, never this one.
+Written by `make docs` from `feature_repo/events.py`, the contract (version {events.CONTRACT_VERSION}). Change
+that file, never this one.
 
 One event is one act of one visitor at one instant. Instants are UTC with microseconds. `event_id` is the key:
-the same event twice counts once. A row that breaks the contract goes to quarantine with its reason and its raw
-form, and is counted; nothing is dropped in silence.
+the same event twice counts once. A row that breaks the contract goes to quarantine with its reason and its
+raw form, and is counted; nothing is dropped in silence.
 """
 
 
@@ -55,17 +58,19 @@ def vocabulary() -> str:
 
 def event_page() -> str:
     """docs/events.md, whole."""
-    lists = (
+    lists = textwrap.fill(
         f"`channel` is one of {', '.join(f'`{name}`' for name in events.CHANNELS)}"
         f" (not given: `{events.DEFAULT_CHANNEL}`); `device_type` one of"
-        f" {', '.join(f'`{name}`' for name in events.DEVICE_TYPES)}. Price is per unit, in the currency's main"
-        " unit; quantity is units, always positive: a `return` is an event of its own. `context` and"
-        " `attributes` are JSON objects; `category_path` reads `top > middle > leaf`.\n"
+        f" {', '.join(f'`{name}`' for name in events.DEVICE_TYPES)}. Price is per unit, in the currency's"
+        " main unit; quantity is units, always positive: a `return` is an event of its own. `context` and"
+        " `attributes` are JSON objects; `category_path` reads `top > middle > leaf`.",
+        WIDTH,
+        break_on_hyphens=False,
     )
     parts = [
         HEAD,
         f"## Event\n\n{fields(events.EVENT_SCHEMA)}",
-        lists,
+        f"{lists}\n",
         f"## Item\n\n{fields(events.ITEM_SCHEMA)}",
         f"## Customer\n\n{fields(events.CUSTOMER_SCHEMA)}",
         f"## Types\n\nThere are {len(events.EVENT_TYPES)}. Case, hyphens and spaces do not matter.\n",
@@ -78,10 +83,11 @@ def exit_codes() -> str:
     """One row per exit code: the errors that end with it, each in the words of its own docstring."""
     meanings: dict[int, list[str]] = {0: ["it worked"]}
     for error in vars(errors).values():
-        if inspect.isclass(error) and issubclass(error, errors.AttuneError) and error is not errors.AttuneError:
+        if inspect.isclass(error) and errors.AttuneError in error.__mro__[1:]:
             sentence = (inspect.getdoc(error) or "").split("\n", 1)[0].rstrip(".")
             meanings.setdefault(error.exit_code, []).append(sentence[0].lower() + sentence[1:])
     meanings.setdefault(errors.AttuneError.exit_code, []).append("anything else that failed")
+    meanings[130] = ["interrupted; the same command takes up where it stopped"]
     return table(("code", "means"), [(str(code), "; ".join(meanings[code])) for code in sorted(meanings)])
 
 

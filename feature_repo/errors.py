@@ -60,7 +60,7 @@ class WrongColumns(FeatureError):
         wanted, got = set(expected), set(found)
         super().__init__(
             f"rows for feature view {view} lack {sorted(wanted - got) or 'nothing'} and have"
-            f" {sorted(got - wanted) or 'nothing'} too much; hand in exactly its key and fields, without feature_at"
+            f" {sorted(got - wanted) or 'nothing'} too much; hand in its key and fields, without feature_at"
         )
 
 

@@ -258,7 +258,17 @@ _ALL: list[EventType] = [
 EVENT_TYPES: Mapping[str, EventType] = MappingProxyType({kind.name: kind for kind in _ALL})
 """The closed vocabulary, canonical name -> type."""
 
-SHOP_ACTS = frozenset({"email_sent", "email_bounce", "push_notification", "sms_sent", "behavior_detected"})
+SHOP_ACTS = frozenset(
+    {
+        "email_sent",
+        "email_bounce",
+        "push_notification",
+        "sms_sent",
+        "order_delivered",
+        "behavior_detected",
+        "conversion_attributed",
+    }
+)
 """Types that the shop brings about, not the visitor: no sign that a customer is active."""
 
 _ALIASES_BY_TYPE: Mapping[str, str] = {

@@ -47,17 +47,15 @@ def materialize(
     """
     target = online_store(store.config)
     counts: dict[str, int] = {}
-    for view in VIEWS if views is None else [view_named(name) for name in views]:
-        pattern = source_pattern(home.root, file_source(view))
-        if not has_files(pattern):
-            if views is not None:
+    try:
+        for view in VIEWS if views is None else [view_named(name) for name in views]:
+            pattern = source_pattern(home.root, file_source(view))
+            if has_files(pattern):
+                counts[view.name] = _materialize_view(store, target, view, pattern, start or EPOCH, end)
+            elif views is not None:
                 raise MissingSource(view.name, pattern)
-            continue
-        counts[view.name] = _materialize_view(store, target, view, pattern, start or EPOCH, end)
-        store.registry.apply_materialization(
-            store.get_feature_view(view.name), store.project, start or EPOCH, end
-        )
-        logger.info("materialized %s: %d rows until %s", view.name, counts[view.name], end.isoformat())
+    finally:
+        target.disconnect()
     return counts
 
 
@@ -67,16 +65,31 @@ def _materialize_view(
     rows = _latest(view, pattern, f"{FEATURE_AT} between {_instant(start)} and {_instant(end)}")
     written = _write(store, target, view, rows)
     stored = target.keys_between(store.config, view, microseconds_of(start), microseconds_of(end))
-    vanished = stored - written
+    count = len(written) + _restore(store, target, view, pattern, start, stored - written)
+    store.registry.apply_materialization(store.get_feature_view(view.name), store.project, start, end)
+    logger.info("materialized %s: %d rows until %s", view.name, count, end.isoformat())
+    return count
+
+
+def _restore(
+    store: FeatureStore,
+    target: EncodedStore,
+    view: FeatureView,
+    pattern: str,
+    start: datetime,
+    vanished: set[bytes],
+) -> int:
+    """Give entities that have no published row in the window their latest one from before, or none."""
     if not vanished:
-        return len(written)
-    target.delete_entities(store.config, [view], list(vanished))
+        return 0
     key = view.join_keys[0]
     ids = pa.table({key: [entity_id(each, key) for each in vanished]})
     earlier = _latest(
         view, pattern, f'{FEATURE_AT} < {_instant(start)} and "{key}" in (select "{key}" from ids)', ids=ids
     )
-    return len(written) + len(_write(store, target, view, earlier))
+    restored = _write(store, target, view, earlier, overwrite=True)
+    target.delete_entities(store.config, [view], list(vanished - restored))
+    return len(restored)
 
 
 def _latest(view: FeatureView, pattern: str, where: str, **tables: pa.Table) -> pa.Table:
@@ -96,13 +109,15 @@ def _latest(view: FeatureView, pattern: str, where: str, **tables: pa.Table) -> 
     return rows
 
 
-def _write(store: FeatureStore, target: EncodedStore, view: FeatureView, rows: pa.Table) -> set[bytes]:
+def _write(
+    store: FeatureStore, target: EncodedStore, view: FeatureView, rows: pa.Table, overwrite: bool = False
+) -> set[bytes]:
     """Write rows in batches; the keys that were offered."""
     offered: set[bytes] = set()
     for batch in _batches(rows):
         keys = entity_keys(view.join_keys[0], batch[view.join_keys[0]].to_pylist())
         columns = {field.name: encode_column(batch[field.name], field.dtype) for field in view.features}
-        target.write_columns(store.config, view, keys, microseconds(batch["__at"]), columns)
+        target.write_columns(store.config, view, keys, microseconds(batch["__at"]), columns, overwrite)
         offered.update(keys)
     return offered
 

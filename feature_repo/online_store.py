@@ -53,8 +53,12 @@ class EncodedStore(Protocol):
         keys: Sequence[bytes],
         event_us: Sequence[int],
         columns: Mapping[str, Column],
+        overwrite: bool = False,
     ) -> None:
-        """Write one row per key, the newest winning; `columns` holds a serialized value per row and field."""
+        """Write one row per key; `columns` holds a serialized value per row and field.
+
+        The newest row wins, unless `overwrite`: then these rows replace whatever is stored.
+        """
 
     def read_rows(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], fields: Sequence[str]
@@ -102,7 +106,7 @@ class AttuneSqliteOnlineStore(OnlineStore):
             (serialize_key(config, key), microseconds_of(at), Map(val=values).SerializeToString())
             for key, values, at, _ in data
         )
-        self._upsert(config, table, list(rows))
+        self._upsert(config, table, list(rows), overwrite=False)
         if progress:
             progress(len(data))
 
@@ -130,11 +134,12 @@ class AttuneSqliteOnlineStore(OnlineStore):
         keys: Sequence[bytes],
         event_us: Sequence[int],
         columns: Mapping[str, Column],
+        overwrite: bool = False,
     ) -> None:
         """See `EncodedStore`. Rows go in in key order, which keeps the index local."""
         entries = [_map_entries(name, column) for name, column in columns.items()]
         rows = sorted(zip(keys, event_us, map(b"".join, zip(*entries, strict=True)), strict=True))
-        self._upsert(config, table, rows)
+        self._upsert(config, table, rows, overwrite)
 
     def read_rows(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], fields: Sequence[str]
@@ -220,8 +225,13 @@ class AttuneSqliteOnlineStore(OnlineStore):
         self._reader = self._writer = None
 
     def _upsert(
-        self, config: RepoConfig, table: FeatureView, rows: Sequence[tuple[bytes, int, bytes]]
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        rows: Sequence[tuple[bytes, int, bytes]],
+        overwrite: bool,
     ) -> None:
+        condition = "" if overwrite else " where excluded.event_us >= event_us"
         with self._failing(config):
             connection = self._write_connection(config)
             for chunk in chunks(rows, ROWS_A_COMMIT):
@@ -229,8 +239,7 @@ class AttuneSqliteOnlineStore(OnlineStore):
                     connection.executemany(
                         f"insert into {_table(config, table)} (entity_key, event_us, features)"
                         " values (?, ?, ?) on conflict (entity_key) do update"
-                        " set event_us = excluded.event_us, features = excluded.features"
-                        " where excluded.event_us >= event_us",
+                        f" set event_us = excluded.event_us, features = excluded.features{condition}",
                         chunk,
                     )
 

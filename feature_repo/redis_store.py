@@ -59,7 +59,7 @@ class AttuneRedisOnlineStore(RedisOnlineStore):
             )
             for key, values, at, _ in data
         ]
-        self._write(config, table, rows)
+        self._write(config, table, rows, overwrite=False)
         if progress:
             progress(len(data))
 
@@ -70,6 +70,7 @@ class AttuneRedisOnlineStore(RedisOnlineStore):
         keys: Sequence[bytes],
         event_us: Sequence[int],
         columns: Mapping[str, Column],
+        overwrite: bool = False,
     ) -> None:
         """See `online_store.EncodedStore`."""
         names = list(columns)
@@ -77,7 +78,7 @@ class AttuneRedisOnlineStore(RedisOnlineStore):
             (key, at, dict(zip(names, values, strict=True)))
             for key, at, values in zip(keys, event_us, zip(*columns.values(), strict=True), strict=True)
         ]
-        self._write(config, table, rows)
+        self._write(config, table, rows, overwrite)
 
     def read_rows(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], fields: Sequence[str]
@@ -135,7 +136,11 @@ class AttuneRedisOnlineStore(RedisOnlineStore):
         self._client = self._writer = None
 
     def _write(
-        self, config: RepoConfig, table: FeatureView, rows: Sequence[tuple[bytes, int, dict[str, bytes]]]
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        rows: Sequence[tuple[bytes, int, dict[str, bytes]]],
+        overwrite: bool,
     ) -> None:
         project = config.project.encode()
         with self._failing(config):
@@ -151,7 +156,7 @@ class AttuneRedisOnlineStore(RedisOnlineStore):
                 with client.pipeline(transaction=False) as pipe:
                     for key, at, values in chunk:
                         known = newest[key]
-                        if known is None or at >= known:
+                        if overwrite or known is None or at >= known:
                             newest[key] = at
                             pipe.hset(key + project, mapping=_hash_of(table, at, values))
                     pipe.execute()

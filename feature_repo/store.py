@@ -159,7 +159,11 @@ def delete_user(store: FeatureStore, user_id: str) -> int:
     _check_ids(USER_ID, [user_id])
     views = [view for view in VIEWS if view.join_keys == [USER_ID]]
     keys = entity_keys(USER_ID, [user_id])
-    return online_store(store.config).delete_entities(store.config, views, keys)
+    target = online_store(store.config)
+    try:
+        return target.delete_entities(store.config, views, keys)
+    finally:
+        target.disconnect()
 
 
 def materialized_until(store: FeatureStore) -> dict[str, datetime | None]:

@@ -21,6 +21,8 @@ from orchestration.marts import MartsManifest, current_manifest
 ONLINE_NOTE = "materialized.json"
 RELEASE_NOTE = "complete.json"
 BUILT_NOTE = "built.json"
+WAITING_NOTE = "waiting.json"
+TRAINED_NOTE = "trained.json"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,21 @@ def note_materialized(home: Home, manifest: MartsManifest) -> None:
     _write(home.features / ONLINE_NOTE, {"marts": manifest.id, "code": manifest.code, "days": days})
 
 
+# training
+
+
+def trained_version(home: Home, kind: str, key: str) -> str | None:
+    """The version that was trained and gated under this key, or None."""
+    note = (_read(home.mlflow / TRAINED_NOTE) or {}).get(kind)
+    return str(note["version"]) if note and note["key"] == key else None
+
+
+def note_trained(home: Home, kind: str, key: str, version: str) -> None:
+    """The version is registered and the gate has decided on it."""
+    notes = _read(home.mlflow / TRAINED_NOTE) or {}
+    _write(home.mlflow / TRAINED_NOTE, notes | {kind: {"key": key, "version": version}})
+
+
 # release
 
 
@@ -117,6 +134,17 @@ def is_complete(home: Home) -> bool:
         and note["marts"] == manifest.id
         and (home.release(note["release_id"]) / "manifest.json").exists()
     )
+
+
+def note_built_release(home: Home, marts_id: str, release_id: str) -> None:
+    """The release is written for this version of the marts, and waits to be current."""
+    _write(home.releases / WAITING_NOTE, {"marts": marts_id, "release_id": release_id})
+
+
+def waiting_release(home: Home, marts_id: str) -> str | None:
+    """The release that was written for this version of the marts, or None."""
+    note = _read(home.releases / WAITING_NOTE)
+    return str(note["release_id"]) if note and note["marts"] == marts_id else None
 
 
 def note_released(home: Home, marts_id: str, release_id: str) -> None:

@@ -45,6 +45,8 @@ retention:
       failure: 30
       success: 90
 """
+# On every run that `attune run` executes in its own process.
+ENGINE_TAG = "attune/engine"
 INTERRUPTED = "the process of this run was killed; what it had begun is done again by the next run"
 
 
@@ -74,8 +76,6 @@ def end_interrupted_runs(instance: dg.DagsterInstance) -> int:
     Only for whoever holds the home's lock: then no other in-process run can be alive.
     """
     import dagster as dg
-
-    from orchestration.run import ENGINE_TAG
 
     unfinished = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED],

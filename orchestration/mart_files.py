@@ -129,9 +129,7 @@ def _in_scope(mart: Mart, days: Sequence[date] | None, name: str) -> bool:
     return date.fromisoformat(name) in days
 
 
-def _fingerprints(
-    connection: duckdb.DuckDBPyConnection, mart: Mart, scope: str
-) -> dict[str, PublishedFile]:
+def _fingerprints(connection: duckdb.DuckDBPyConnection, mart: Mart, scope: str) -> dict[str, PublishedFile]:
     """Day -> rows and hash of its rows, for the days in scope that have rows."""
     rows = connection.execute(
         f"select {mart.day}, count(*), bit_xor(hash(mart)) from marts.{mart.name} as mart "

@@ -16,23 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.layout import Home
 from orchestration.errors import NothingToDo
+from orchestration.landing import Progress
 from orchestration.lock import hold
 from orchestration.settings import Settings
+from orchestration.sources.base import Source, open_source
 
 if TYPE_CHECKING:
     from dagster_dbt import DbtCliResource
     from feast import FeatureStore
 
-    from orchestration.sources.base import Source
     from training.registry import Registry
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One installation: its settings, and whether this process holds its lock already (`attune run` does)."""
+    """One installation.
+
+    `locked`: this process holds its lock already, as `attune run` does. `opened`: the source, if somebody
+    opened it before. `progress`: called after each landed day.
+    """
 
     settings: Settings
     locked: bool = False
+    opened: Source | None = None
+    progress: Progress | None = None
 
     @property
     def home(self) -> Home:
@@ -46,8 +53,8 @@ class Workspace:
 
     def source(self) -> Source:
         """The source that this run reads; raises `NothingToDo` if none is configured, or a SourceError."""
-        from orchestration.sources.base import open_source
-
+        if self.opened is not None:
+            return self.opened
         if self.settings.source is None or self.settings.source_path is None:
             raise NothingToDo(
                 "no source is configured: set ATTUNE_SOURCE and ATTUNE_SOURCE_PATH, "

@@ -35,7 +35,6 @@ VARIABLES = (
     Variable("ATTUNE_SOURCE_PATH", "", "where that source lies; set both or neither"),
     Variable("ATTUNE_FIRST_DAY", "2000-01-01", "first daily partition; older events are refused"),
     Variable("ATTUNE_SCHEDULE", "0 3 * * *", "cron expression (UTC) of the daily run"),
-    Variable("ATTUNE_HORIZON_DAYS", "90", "days that value and churn models look ahead, 7 to 365"),
     Variable("ATTUNE_CUTOFFS", "3", "rolling cut-offs on which models are measured, 1 to 12"),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
@@ -78,7 +77,6 @@ class Settings:
     source_path: Path | None
     first_day: date
     schedule: str
-    horizon_days: int
     cutoffs: int
     seed: int
     keep_releases: int
@@ -103,7 +101,6 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         source_path=source_path,
         first_day=_day(env, "ATTUNE_FIRST_DAY"),
         schedule=_cron(env, "ATTUNE_SCHEDULE"),
-        horizon_days=_whole(env, "ATTUNE_HORIZON_DAYS", 7, 365),
         cutoffs=_whole(env, "ATTUNE_CUTOFFS", 1, 12),
         seed=_whole(env, "ATTUNE_SEED", 0, 2**31 - 1),
         keep_releases=_whole(env, "ATTUNE_KEEP_RELEASES", 2, 100),

@@ -6,6 +6,7 @@ Importing this module reads neither the disk nor the environment; a process that
 translate to `serving.personalize`.
 """
 
+import gc
 import sys
 from typing import Annotated, Any, cast
 
@@ -57,6 +58,9 @@ class Personalization:
         configure_logs(settings.log_level)
         self.runtime = await open_runtime(settings, read_release(find_release(settings, bento_model())))
         connect(application, self.runtime.personalizer, self.runtime.operations, self.runtime.metrics)
+        # What was imported and loaded stays: a full collection would look at all of it while requests wait.
+        gc.collect()
+        gc.freeze()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -1,9 +1,16 @@
 """A clean environment for every test: no telemetry, no settings of the developer, one BLAS thread."""
 
 import os
+import warnings
 from collections.abc import Iterator
 
+import prometheus_client  # noqa: F401 - before feast, whose import would switch it to shared files
 import pytest
+
+# Feast puts warnings back on show while it is imported, and then this one appears, which is not ours to mend.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import sqlglotrs  # noqa: F401
 
 # Read by libraries when they are first imported, so these stand before any test module is loaded.
 QUIET = {

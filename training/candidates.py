@@ -1,8 +1,8 @@
 """The released lists: what each user bought before, merged with what collaborative filtering adds.
 
 A user's own history is the strongest single source where people buy the same things again, and useless for
-new ones. An item bought on n days counts n / (n + s): the more often, the surer, but with less and less to add;
-the collaborative score is added with a weight that was tuned on a validation fold (`recommenders.tune_blend`).
+new ones. An item bought on n days counts n / (n + s): the more often, the surer, with less and less to add.
+The collaborative score comes on top, with a weight tuned on a validation fold (`recommenders.tune_blend`).
 """
 
 from collections.abc import Iterator

@@ -58,9 +58,9 @@ class BlendConfig:
 
     Three sources between 0 and 1 are added: own history n / (n + `saturation_days`) for n days on which the
     user bought the item, weight * collaborative score (the user's best item at 1), and popularity weight *
-    popularity of the last `recent_days` (the best seller at 1). The weights and the half-life of the own history
-    (None: no decay) are those that do best on a validation fold before the test fold. Weight 0 without decay,
-    which is buying again alone, is always among the options, so the choice can fall back to it.
+    popularity of the last `recent_days` (the best seller at 1). The weights and the half-life of the own
+    history (None: no decay) are those that do best on a validation fold before the test fold. Weight 0
+    without decay, which is buying again alone, is always an option, so the choice can fall back to it.
 
     A list holds `length` items, of which up to `new_length` are reserved for items that the user has not
     bought, so that something is left when the shop asks for new items only; the first

@@ -40,7 +40,7 @@ def ndcg_at(hits: Hits, label_count: Counts, k: int) -> PerUser:
 
 def hit_rate_at(hits: Hits, label_count: Counts, k: int) -> PerUser:
     """1 if at least one of the first k is a label."""
-    return _per_user(hits[:, :k].any(axis=1).astype(np.float64), label_count)
+    return _per_user(np.asarray(hits[:, :k].any(axis=1), dtype=np.float64), label_count)
 
 
 def reciprocal_rank(hits: Hits, label_count: Counts) -> PerUser:

@@ -164,6 +164,7 @@ def train_recommenders(
         notes=_notes(fold, validation_fold, choice),
         claims=[
             Claim("released", "all_recall_at_20", "buy_again"),
+            Claim("released", "all_ndcg_at_20", "buy_again"),
             Claim("als", "new_recall_at_20", "popularity", strict=True),
             Claim("als", "new_recall_at_20", "popularity_recent", strict=True),
         ],

@@ -1,16 +1,16 @@
 """How much a level (log odds of buying, log spend of a buyer) is to be expected at an instant.
 
-Trees are fitted within folds: each training cut-off has an offset of its own, so they learn who buys more than
-whom and not in which month everybody did. The level at a new cut-off is then a forecast from those offsets.
-The labels of the latest known fold end where the new window begins, one horizon (a quarter) away: for a
-season that comes back every year, what a quarter ago was high says little about now, while the same window
-a year ago says a lot. Copying the latest fold's level would chase the season.
+Trees are fitted within folds: each training cut-off has an offset of its own, so they learn who buys more
+than whom and not in which month everybody did. The level at a new cut-off is then a forecast from those
+offsets. The labels of the latest known fold end where the new window begins, one horizon (a quarter) away:
+for a season that comes back every year, what a quarter ago was high says little about now, while the same
+window a year ago says a lot. Copying the latest fold's level would chase the season.
 
 The forecast is the best linear one under a Gaussian process over cut-off days: an unknown common mean
-(generalised least squares), a smooth part that repeats every year and a part that drifts (MacKay 1998; Rasmussen
-& Williams 2006, sections 2.7 and 4.2.3, exp-sine-squared and exponential kernels). With less than a year of
-data it reverts towards the mean of the folds; with more it leans on the same season of earlier years. The
-kernel's scale cancels; its shape is a stated prior (`SeasonConfig`), not fitted.
+(generalised least squares), a smooth part that repeats every year and a part that drifts (MacKay 1998;
+Rasmussen & Williams 2006, sections 2.7 and 4.2.3, exp-sine-squared and exponential kernels). With less than
+a year of data it reverts towards the mean of the folds; with more it leans on the same season of earlier
+years. The kernel's scale cancels; its shape is a stated prior (`SeasonConfig`), not fitted.
 """
 
 from collections.abc import Sequence

@@ -8,8 +8,8 @@ from typing import Any
 
 from training.errors import InvalidConfig
 
-# What the trees may split on: fields of the feature services and of `derive_user`. Columns that do not vary in
-# the training frame (a shop without page views) are left out at fitting.
+# What the trees may split on: fields of the feature services and of `derive_user`. Columns that do not vary
+# in the training frame (a shop without page views) are left out at fitting.
 VALUE_FEATURES = (
     "recency_days",
     "tenure_days",

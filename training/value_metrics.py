@@ -3,6 +3,7 @@
 Row order never matters: ties share their rank, and a tie at the top decile's edge counts in proportion.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 FloatArray = npt.NDArray[np.float64]
+Metric = Callable[[FloatArray, FloatArray], float]
 
 
 class CurvePoint(NamedTuple):
@@ -21,7 +23,7 @@ class CurvePoint(NamedTuple):
 
 
 def roc_auc(truth: FloatArray, score: FloatArray) -> float:
-    """Probability that a random positive scores above a random negative, ties counting half; NaN if one class."""
+    """Probability that a positive scores above a negative, ties counting half; NaN if there is one class."""
     positive = truth > 0.5
     count, others = int(positive.sum()), int((~positive).sum())
     if count == 0 or others == 0:
@@ -36,7 +38,7 @@ def brier(truth: FloatArray, probability: FloatArray) -> float:
 
 
 def log_loss(truth: FloatArray, probability: FloatArray) -> float:
-    """Mean negative log-likelihood of the outcomes, in nats; probabilities are clipped to [1e-9, 1 - 1e-9]."""
+    """Mean negative log-likelihood of the outcomes, in nats; probabilities clipped to [1e-9, 1 - 1e-9]."""
     clipped = np.clip(probability, 1e-9, 1.0 - 1e-9)
     return float(-np.mean(truth * np.log(clipped) + (1.0 - truth) * np.log1p(-clipped)))
 

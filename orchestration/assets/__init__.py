@@ -4,12 +4,15 @@ An asset is thin: it reads inputs, calls one function, returns metadata and chec
 `stage/name`, the group is the stage.
 """
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-# Dagster refuses the parameter of its own generic type where an asset has checks.
-Result: TypeAlias = dg.MaterializeResult  # type: ignore[type-arg]
+if TYPE_CHECKING:
+    Result = dg.MaterializeResult[Any]
+else:
+    # Dagster refuses the parameter of its own generic type where an asset has checks.
+    Result = dg.MaterializeResult
 
 OWNERS = ["team:personalization"]
 # The pool of whoever writes the home: one at a time, whatever the executor (orchestration/instance.py).
@@ -21,8 +24,10 @@ LANDED = dg.AssetKey(["events", "landed"])
 MARTS = dg.AssetKey(["transforms", "marts"])
 DEFINITIONS = dg.AssetKey(["features", "definitions"])
 ONLINE = dg.AssetKey(["features", "online"])
+TRAINING_FRAME = dg.AssetKey(["models", "training_frame"])
 COLLABORATIVE = dg.AssetKey(["models", "collaborative"])
 CLV = dg.AssetKey(["models", "clv"])
 CHURN = dg.AssetKey(["models", "churn"])
 PREDICTIONS = dg.AssetKey(["models", "predictions"])
+BUILT_RELEASE = dg.AssetKey(["release", "built"])
 RELEASE = dg.AssetKey(["release", "current"])

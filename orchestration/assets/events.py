@@ -1,20 +1,24 @@
 """The stage `events`: land the raw events of a range of days, quarantine what breaks the contract."""
 
+from datetime import date
 from time import monotonic
 from typing import Any
 
 import dagster as dg
 
-from orchestration.assets import LANDED, OWNERS, RETRIES, WRITER_POOL, Result
+from orchestration.assets import LANDED, OWNERS, WRITER_POOL, Result
 from orchestration.landing import LandedDay, LandingReport, land_days, quarantine_reasons
 from orchestration.partitions import as_days
 from orchestration.quality.checks import check_results, check_specs, run_suite
 from orchestration.quality.profiles import profile_events
 from orchestration.quality.suites import landed_events
 from orchestration.resources import Workspace
+from orchestration.sources.base import Source
 
 
-def event_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def event_assets(
+    partitions: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None
+) -> list[dg.AssetsDefinition]:
     """The asset `events/landed`, one partition a day; many days are one run."""
 
     @dg.asset(
@@ -27,12 +31,14 @@ def event_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefi
         owners=OWNERS,
         kinds={"parquet", "python"},
         pool=WRITER_POOL,
-        retry_policy=RETRIES,
+        retry_policy=retries,
     )
     def landed(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
         started = monotonic()
         with workspace.writing() as home:
-            report = land_days(home, workspace.source(), as_days(context.partition_keys))
+            source = workspace.source()
+            wanted = days_to_land(source, as_days(context.partition_keys))
+            report = land_days(home, source, wanted, workspace.progress)
         for warning in report.warnings:
             context.log.warning(warning)
         outcomes = run_suite(profile_events(home, report.days), landed_events())
@@ -45,6 +51,12 @@ def event_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefi
         return dg.MaterializeResult(metadata=metadata, check_results=check_results(LANDED, outcomes))
 
     return [landed]
+
+
+def days_to_land(source: Source, asked: list[date]) -> list[date]:
+    """The asked days that the source has; all of them, to be reported as empty, if it has none."""
+    present = set(source.days())
+    return [day for day in asked if day in present] or asked
 
 
 def day_metadata(day: LandedDay) -> dict[str, Any]:

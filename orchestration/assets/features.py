@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
 
 import dagster as dg
 
-from orchestration.assets import DEFINITIONS, MARTS, ONLINE, OWNERS, RETRIES, WRITER_POOL, Result
+from orchestration.assets import DEFINITIONS, MARTS, ONLINE, OWNERS, WRITER_POOL, Result
 from orchestration.completion import note_materialized, pending_window
 from orchestration.marts import current_manifest
 from orchestration.resources import Features, Workspace
@@ -14,7 +13,7 @@ from orchestration.resources import Features, Workspace
 BEHAVIOR_VIEWS = ("user_behavior", "item_behavior")
 
 
-def feature_assets() -> list[dg.AssetsDefinition]:
+def feature_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
     """The assets `features/definitions` and `features/online`."""
 
     @dg.asset(
@@ -25,7 +24,7 @@ def feature_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         kinds={"feast"},
         pool=WRITER_POOL,
-        retry_policy=RETRIES,
+        retry_policy=retries,
     )
     def definitions(workspace: dg.ResourceParam[Workspace], features: dg.ResourceParam[Features]) -> Result:
         from feature_repo.definitions import SERVICES, VIEWS
@@ -48,7 +47,7 @@ def feature_assets() -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         kinds={"feast"},
         pool=WRITER_POOL,
-        retry_policy=RETRIES,
+        retry_policy=retries,
     )
     def online(
         context: dg.AssetExecutionContext,

@@ -20,7 +20,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from feature_repo.layout import Home
-from orchestration.assets import LANDED, MARTS, OWNERS, RETRIES, WRITER_POOL, Result
+from orchestration.assets import LANDED, MARTS, OWNERS, WRITER_POOL, Result
 from orchestration.completion import built, forget_built, note_built
 from orchestration.errors import PipelineError
 from orchestration.landing import landed_days
@@ -65,7 +65,7 @@ class Translator(DagsterDbtTranslator):
 
 
 def transform_assets(
-    manifest: Mapping[str, Any], partitions: dg.DailyPartitionsDefinition
+    manifest: Mapping[str, Any], partitions: dg.DailyPartitionsDefinition, retries: dg.RetryPolicy | None
 ) -> list[dg.AssetsDefinition]:
     """The dbt models and `transforms/marts`."""
 
@@ -76,7 +76,7 @@ def transform_assets(
         backfill_policy=dg.BackfillPolicy.single_run(),
         dagster_dbt_translator=Translator(),
         pool=WRITER_POOL,
-        retry_policy=RETRIES,
+        retry_policy=retries,
     )
     def transforms(
         context: dg.AssetExecutionContext,
@@ -112,7 +112,7 @@ def transform_assets(
         owners=OWNERS,
         kinds={"parquet"},
         pool=WRITER_POOL,
-        retry_policy=RETRIES,
+        retry_policy=retries,
     )
     def marts(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
         started = monotonic()

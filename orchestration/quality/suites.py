@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-VALUE_SEGMENTS = ("high", "medium", "low")
+from training.segments import VALUE_SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,11 @@ def training_frame() -> list[Rule]:
 
 
 def predictions() -> list[Rule]:
-    """On what goes online: one row per customer, values and candidates joined."""
+    """On what goes online: one row per customer, values and candidates joined.
+
+    A value that no champion predicts is null in every row; "present" rules look at the share of customers
+    for whom a champion gave no answer, which the asset computes.
+    """
     return [
         _row_count("has_rows", "There is somebody to predict for."),
         _present("customers_named", "user_id", "Every row names its customer."),
@@ -97,7 +101,7 @@ def predictions() -> list[Rule]:
             {"column": "user_id"},
             "A customer stands once.",
         ),
-        _present("clv_present", "clv_90d", "Every customer has a value."),
+        _never("values_complete", "unanswered", "Each champion answers for every customer."),
         _between("clv_in_range", "clv_90d", 0, 1e9, "The value is finite and 0 or more."),
         Rule(
             "clv_interval_ordered",
@@ -110,7 +114,6 @@ def predictions() -> list[Rule]:
             },
             "The interval's ends are in order.",
         ),
-        _present("churn_present", "churn_probability", "Every customer has a churn probability."),
         _between("churn_is_probability", "churn_probability", 0, 1, "It lies between 0 and 1."),
         Rule(
             "segment_known",
@@ -118,8 +121,14 @@ def predictions() -> list[Rule]:
             {"column": "value_segment", "value_set": list(VALUE_SEGMENTS)},
             "The value segment is one of the known ones.",
         ),
-        _between("candidates_bounded", "candidate_count", 1, 100, "1 to 100 candidates for each customer."),
+        _between("candidates_bounded", "candidate_count", 0, 100, "At most 100 candidates each."),
         _between("candidates_distinct", "repeated_candidates", 0, 0, "No list names an item twice."),
+        Rule(
+            "most_have_candidates",
+            "ExpectColumnMeanToBeBetween",
+            {"column": "has_candidates", "min_value": 0.9, "max_value": 1.0},
+            "Nine of ten customers have something recommended.",
+        ),
     ]
 
 

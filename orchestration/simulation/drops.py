@@ -188,6 +188,8 @@ class DropWriter:
         return pa.concat_tables(parts), arrived[order]
 
     def _keep(self, rows: pa.Table, received: Ints) -> None:
+        if len(received) == 0:
+            return
         days = received // DAY_MICROS
         order = np.argsort(days, kind="stable")
         ordered, sorted_days = rows.take(pa.array(order)), days[order]

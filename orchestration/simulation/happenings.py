@@ -26,8 +26,8 @@ NOTHING = -1
 class Happenings:
     """One entry per event in every array; -1 (or NaN) for none, ``at`` in days from the start.
 
-    ``user`` is -1 for anonymous visitors, ``query`` is the leaf that was searched for, ``campaign`` the number
-    of the day on which its messages went out, ``stars`` a rating from 1 to 5.
+    ``user`` is -1 for anonymous visitors, ``query`` the leaf that was searched for, ``campaign`` the day
+    on which its messages went out, ``stars`` a rating from 1 to 5.
     """
 
     kind: Ints

@@ -58,7 +58,7 @@ class SimulatorSource:
         """Finds the drops; raises SourceMissing or SourceUnreadable."""
         expected = f"a simulated world with drops/{PREFIX}YYYY-MM-DD.parquet and world.json (attune simulate)"
         drops = {_arrival_day(file): file for file in sorted((path / "drops").glob(f"{PREFIX}*.parquet"))}
-        if not drops:
+        if not (path / "drops").is_dir():
             raise SourceMissing(path, expected)
         first, last = _span(path / "world.json", expected)
         return cls(path, drops, first, last)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from orchestration.sources.mapping import ColumnMapping, TableMapping, TabularMa
 BATCH_ROWS = 1_000_000
 INSTANTS = ("event_at", "received_at", "first_seen_at", "created_at")
 _HASH_KEYS = ("attune-event-id1", "attune-event-id2")
+_Unit = Literal["s", "ms", "us"]
 _HAS_ZONE = r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 
 
@@ -196,7 +198,9 @@ def _instants(values: pd.Series, column: ColumnMapping, time_zone: str) -> pd.Se
     written = text(values, len(values))
     if column.unit is not None:
         numbers = pd.to_numeric(written.to_pandas(), errors="coerce")
-        return _filled(written, pd.to_datetime(numbers, unit=column.unit, utc=True, errors="coerce"))
+        return _filled(
+            written, pd.to_datetime(numbers, unit=cast(_Unit, column.unit), utc=True, errors="coerce")
+        )
     has_zone = np.asarray(pc.fill_null(pc.match_substring_regex(written, _HAS_ZONE), True))
     if column.format is None and (has_zone.all() or time_zone == "UTC"):
         return pd.Series(written.to_pandas(), dtype=object)
@@ -227,9 +231,9 @@ def _filled(written: pa.Array, stamps: pd.Series) -> pd.Series:
 
 
 def _content_ids(frame: pd.DataFrame) -> pd.Series:
-    """32 hexadecimal digits of a row's mapped values, and a number where a file has the row several times."""
-    mapped = [name for name in frame.columns if not name.startswith(RAW_PREFIX)]
-    values = pd.DataFrame({name: text(frame[name], len(frame)).to_pandas() for name in mapped}, dtype=object)
+    """32 hexadecimal digits of a row as it stands in its file, and a number where it stands there again."""
+    raw = [name for name in frame.columns if name.startswith(RAW_PREFIX)]
+    values = pd.DataFrame({name: text(frame[name], len(frame)).to_pandas() for name in raw}, dtype=object)
     halves = [pd.util.hash_pandas_object(values, index=False, hash_key=key) for key in _HASH_KEYS]
     ids = pd.Series([f"{one:016x}{two:016x}" for one, two in zip(*halves, strict=True)], dtype=object)
     again = ids.groupby(ids).cumcount()

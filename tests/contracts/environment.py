@@ -45,7 +45,8 @@ def known_names() -> set[str]:
 
 def compose_names() -> set[str]:
     """Variables that docker-compose.yml takes from its own environment."""
-    return set(re.findall(r"\$\{([A-Z][A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    return set(re.findall(r"\$\{([A-Z][A-Z0-9_]+)", text))
 
 
 def upper_case_texts(module: Path) -> set[str]:

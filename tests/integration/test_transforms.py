@@ -47,7 +47,9 @@ def shop(seed: int) -> list[Event]:
         order = f"o{visit}"
         for step in range(draw.randrange(1, 6)):
             start += timedelta(minutes=draw.choice([0, 1, 7, 25, 30, 31]))
-            kind = draw.choice(["product_view", "product_view", "add_to_cart", "purchase", "return", "search"])
+            kind = draw.choice(
+                ["product_view", "product_view", "add_to_cart", "purchase", "return", "search"]
+            )
             line = {"quantity": float(draw.randrange(1, 4)), "price": draw.choice([1.1, 2.5, 9.99])}
             events.append(
                 event(
@@ -72,7 +74,9 @@ def built(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> H
     home = Home(tmp_path_factory.mktemp("built") / "home")
     land_catalogue(
         home,
-        items=[{"item_id": f"i{number}", "category_path": f"c{number % 3} > d{number}"} for number in range(6)],
+        items=[
+            {"item_id": f"i{number}", "category_path": f"c{number % 3} > d{number}"} for number in range(6)
+        ],
         customers=[{"user_id": "u1", "location": "France"}, {"user_id": "silent", "age": 40}],
     )
     land(home, shop(seed=1))
@@ -171,7 +175,9 @@ def test_a_late_event_corrects_the_later_rows_of_its_user_and_of_nobody_else(
     transforms.run(home, [date(2024, 5, 1)])
     assert [row[:2] for row in spend_by_day(home, "ann")] == [(1, 74.0), (3, 84.0), (8, 94.0)]
     assert [row[:2] for row in spend_by_day(home, "bob")] == [(1, 10.0), (3, 20.0), (8, 30.0)]
-    assert [row[1] for row in spend_by_day(home, "eve")] == [-1.0, -1.0], "rows that nothing changed were rewritten"
+    assert [row[1] for row in spend_by_day(home, "eve")] == [-1.0, -1.0], (
+        "rows that nothing changed were rewritten"
+    )
 
 
 def test_an_event_that_vanished_takes_its_row_along_and_corrects_later_rows(
@@ -213,9 +219,7 @@ def test_rebuilding_the_day_after_joins_a_session_that_midnight_cut(
     assert rows(home, "select order_count, duration_seconds from marts.sessions") == [(1, 0.0)]
 
 
-def test_a_guest_and_what_the_shop_sends_make_no_user_rows(
-    transforms: Transforms, tmp_path: Path
-) -> None:
+def test_a_guest_and_what_the_shop_sends_make_no_user_rows(transforms: Transforms, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     land_catalogue(home)
     land(home, [purchase("guest", None, 1), event("mail", "email_sent", "2024-05-01 08:00", user_id="ann")])
@@ -238,7 +242,7 @@ def test_reading_one_day_opens_only_the_files_of_that_day(built: Home) -> None:
 
 def test_a_day_in_another_form_is_refused_with_its_value(transforms: Transforms, week: Home) -> None:
     with pytest.raises(AssertionError, match="1 May.*YYYY-MM-DD"):
-        transforms.invoke(week, ["compile", "--select", "int_visits_daily"], variables={"days": ["1 May"]})
+        transforms.invoke(week, ["run", "--select", "int_visits_daily"], variables={"days": ["1 May"]})
 
 
 def test_the_unit_tests_of_the_models_pass(transforms: Transforms, built: Home, tmp_path: Path) -> None:
@@ -248,7 +252,9 @@ def test_the_unit_tests_of_the_models_pass(transforms: Transforms, built: Home, 
 
 
 def test_only_staging_reads_the_landed_files() -> None:
-    readers = {path.parent.name for path in TRANSFORMS.glob("models/**/*.sql") if "source(" in path.read_text()}
+    readers = {
+        path.parent.name for path in TRANSFORMS.glob("models/**/*.sql") if "source(" in path.read_text()
+    }
     assert readers == {"staging"}
 
 

@@ -4,7 +4,11 @@
 {%- endmacro %}
 
 {% macro duckdb__ordered_array(value, latest, length) -%}
-    list({{ value }} order by {{ latest }} desc, {{ value }})[1:{{ length }}]
+    {#- sorting a list of pairs is three times as fast as list(... order by ...) #}
+    list_transform(
+        list_sort(list({'rank': -epoch_us({{ latest }}), 'value': {{ value }}}))[1:{{ length }}],
+        lambda entry: entry['value']
+    )
 {%- endmacro %}
 
 {% macro spark__ordered_array(value, latest, length) -%}

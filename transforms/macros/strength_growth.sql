@@ -2,6 +2,6 @@
 {% macro strength_growth(day) -%}
     power(
         2.0,
-        {{ dbt.datediff("cast('2020-01-01' as date)", day, 'day') }} / {{ var('strength_half_life_days') }}.0
+        {{ days_between("cast('2020-01-01' as date)", day) }} / {{ var('strength_half_life_days') }}.0
     )
 {%- endmacro %}

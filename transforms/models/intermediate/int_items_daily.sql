@@ -22,7 +22,7 @@ order_items as (
     select
         *,
         row_number() over (
-            partition by item_id, event_date order by last_line_at desc, order_id
+            partition by item_id, event_date order by last_line_at desc, order_id asc
         ) as recency_rank
     from {{ ref('int_order_items_daily') }}
     where {{ in_window('event_date') }}

@@ -15,16 +15,28 @@ events as (
 
 ),
 
+followed as (
+
+    select *, lag(event_at) over ({{ visitor_days }}) as previous_event_at
+    from events
+
+),
+
 spaced as (
 
     select
         *,
-        case
-            when {{ seconds_between('lag(event_at) over (' ~ visitor_days ~ ')', 'event_at') }}
-                <= {{ var('visit_timeout_seconds') }} then 0
-            else 1
-        end as opens_visit
-    from events
+        {{ seconds_between('previous_event_at', 'event_at') }} as gap_seconds
+    from followed
+
+),
+
+opened as (
+
+    select
+        *,
+        case when gap_seconds <= {{ var('visit_timeout_seconds') }} then 0 else 1 end as opens_visit
+    from spaced
 
 ),
 
@@ -33,7 +45,7 @@ numbered as (
     select
         *,
         sum(opens_visit) over ({{ visitor_days }} rows unbounded preceding) as visit_number
-    from spaced
+    from opened
 
 )
 

@@ -43,10 +43,12 @@ activity as (
         daily.min_price,
         daily.max_price,
         daily.first_sold_at,
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
+        cast(daily.{{ column }} as double) as {{ name }}_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
         daily.last_sold_at
-        {%- for name, column in decayed.items() %}{% for days in half_lives %},
-        cast(daily.{{ column }} as double) as {{ name }}_{{ days }}d
-        {%- endfor %}{% endfor %}
     from {{ ref('int_items_daily') }} as daily
     {% if is_windowed() -%}
     inner join changed on daily.item_id = changed.item_id and daily.event_date >= changed.first_day
@@ -68,10 +70,12 @@ activity as (
         history.min_price,
         history.max_price,
         history.first_sold_at,
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
+        history.{{ name }}_decay_{{ days }}d as {{ name }}_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
         history.last_sold_at
-        {%- for name in decayed %}{% for days in half_lives %},
-        history.{{ name }}_decay_{{ days }}d as {{ name }}_{{ days }}d
-        {%- endfor %}{% endfor %}
     from {{ this }} as history
     inner join opening_days
         on history.item_id = opening_days.item_id and history.event_date = opening_days.event_date
@@ -83,21 +87,28 @@ placed as (
 
     select
         *,
-        {{ dbt.datediff(
-            'min(event_date) over (partition by item_id)', 'event_date', 'day'
-        ) }} as days_from_first
+        min(event_date) over (partition by item_id) as first_date
     from activity
+
+),
+
+counted as (
+
+    select
+        *,
+        {{ days_between('first_date', 'event_date') }} as days_from_first
+    from placed
 
 ),
 
 weighted as (
 
     select
-        *
-        {%- for days in half_lives %},
-        {{ growth_weight('days_from_first', days) }} as growth_{{ days }}d
-        {%- endfor %}
-    from placed
+        {% for days in half_lives -%}
+        {{ growth_weight('counted.days_from_first', days) }} as growth_{{ days }}d,
+        {% endfor -%}
+        counted.*
+    from counted
 
 ),
 
@@ -114,11 +125,13 @@ running as (
         min(min_price) over so_far as min_price,
         max(max_price) over so_far as max_price,
         min(first_sold_at) over so_far as first_sold_at,
-        max(last_sold_at) over so_far as last_sold_at
-        {%- for name in decayed %}{% for days in half_lives %},
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
         sum({{ name }}_{{ days }}d * growth_{{ days }}d) over so_far / growth_{{ days }}d
-            as {{ name }}_decay_{{ days }}d
-        {%- endfor %}{% endfor %}
+            as {{ name }}_decay_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
+        max(last_sold_at) over so_far as last_sold_at
     from weighted
     window so_far as (partition by item_id order by event_date rows unbounded preceding)
 

@@ -79,7 +79,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by relation, item_id order by pair_count desc, lift desc, other_item_id
+            partition by relation, item_id order by pair_count desc, lift desc, other_item_id asc
         ) as pair_rank
     from measured
 

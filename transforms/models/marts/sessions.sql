@@ -46,23 +46,35 @@ visits as (
 
 {%- endif %}
 
+followed as (
+
+    select *, lag(ended_at) over ({{ of_visitor }}) as previous_ended_at
+    from visits
+
+),
+
 spaced as (
 
     select
         *,
-        case
-            when {{ seconds_between('lag(ended_at) over (' ~ of_visitor ~ ')', 'started_at') }}
-                <= {{ var('visit_timeout_seconds') }} then 0
-            else 1
-        end as opens_session
-    from visits
+        {{ seconds_between('previous_ended_at', 'started_at') }} as gap_seconds
+    from followed
+
+),
+
+opened as (
+
+    select
+        *,
+        case when gap_seconds <= {{ var('visit_timeout_seconds') }} then 0 else 1 end as opens_session
+    from spaced
 
 ),
 
 numbered as (
 
     select *, sum(opens_session) over ({{ of_visitor }} rows unbounded preceding) as session_number
-    from spaced
+    from opened
 
 ),
 

@@ -52,10 +52,12 @@ activity as (
         daily.first_event_at,
         daily.last_event_at,
         daily.first_order_at,
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
+        cast(daily.{{ column }} as double) as {{ name }}_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
         daily.last_order_at
-        {%- for name, column in decayed.items() %}{% for days in half_lives %},
-        cast(daily.{{ column }} as double) as {{ name }}_{{ days }}d
-        {%- endfor %}{% endfor %}
     from {{ ref('user_daily') }} as daily
     {% if is_windowed() -%}
     inner join changed on daily.user_id = changed.user_id and daily.event_date >= changed.first_day
@@ -83,10 +85,12 @@ activity as (
         history.first_event_at,
         history.last_event_at,
         history.first_order_at,
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
+        history.{{ name }}_decay_{{ days }}d as {{ name }}_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
         history.last_order_at
-        {%- for name in decayed %}{% for days in half_lives %},
-        history.{{ name }}_decay_{{ days }}d as {{ name }}_{{ days }}d
-        {%- endfor %}{% endfor %}
     from {{ this }} as history
     inner join opening_days
         on history.user_id = opening_days.user_id and history.event_date = opening_days.event_date
@@ -98,9 +102,7 @@ placed as (
 
     select
         *,
-        {{ dbt.datediff(
-            'min(event_date) over (partition by user_id)', 'event_date', 'day'
-        ) }} as days_from_first,
+        min(event_date) over (partition by user_id) as first_date,
         max(order_date) over (
             partition by user_id order by event_date rows between unbounded preceding and 1 preceding
         ) as previous_order_date
@@ -108,15 +110,24 @@ placed as (
 
 ),
 
+counted as (
+
+    select
+        *,
+        {{ days_between('first_date', 'event_date') }} as days_from_first
+    from placed
+
+),
+
 weighted as (
 
     select
         *,
-        cast({{ dbt.datediff('previous_order_date', 'order_date', 'day') }} as double) as gap_days
-        {%- for days in half_lives %},
-        {{ growth_weight('days_from_first', days) }} as growth_{{ days }}d
-        {%- endfor %}
-    from placed
+        {% for days in half_lives -%}
+        {{ growth_weight('days_from_first', days) }} as growth_{{ days }}d,
+        {% endfor -%}
+        cast({{ days_between('previous_order_date', 'order_date') }} as double) as gap_days
+    from counted
 
 ),
 
@@ -140,11 +151,13 @@ running as (
         min(first_event_at) over so_far as first_event_at,
         max(last_event_at) over so_far as last_event_at,
         min(first_order_at) over so_far as first_order_at,
-        max(last_order_at) over so_far as last_order_at
-        {%- for name in decayed %}{% for days in half_lives %},
+        {% for name, column in decayed.items() -%}
+        {% for days in half_lives -%}
         sum({{ name }}_{{ days }}d * growth_{{ days }}d) over so_far / growth_{{ days }}d
-            as {{ name }}_decay_{{ days }}d
-        {%- endfor %}{% endfor %}
+            as {{ name }}_decay_{{ days }}d,
+        {% endfor -%}
+        {% endfor -%}
+        max(last_order_at) over so_far as last_order_at
     from weighted
     window so_far as (partition by user_id order by event_date rows unbounded preceding)
 

@@ -1,0 +1,1 @@
+"""One command each: prints a table, writes JSON."""

@@ -1,0 +1,25 @@
+"""Everything that follows from landed events, in the order of its stages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets.features import feature_assets
+from orchestration.assets.models import model_assets
+from orchestration.assets.release import release_assets
+from orchestration.assets.transforms import transform_assets
+
+
+def downstream_assets(
+    manifest: Mapping[str, Any],
+    partitions: dg.DailyPartitionsDefinition,
+    retries: dg.RetryPolicy | None,
+) -> list[dg.AssetsDefinition]:
+    """Transforms, features, models, release; `release/current` is the last. `manifest` is dbt's."""
+    return [
+        *transform_assets(manifest, partitions, retries),
+        *feature_assets(retries),
+        *model_assets(retries),
+        *release_assets(retries),
+    ]

@@ -1,0 +1,214 @@
+"""The stage `models`: train and gate each kind, then predict for every customer with the champions."""
+
+import base64
+import io
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, cast
+
+import dagster as dg
+from matplotlib.figure import Figure
+
+from orchestration.assets import (
+    BUILT_RELEASE,
+    CHURN,
+    CLV,
+    COLLABORATIVE,
+    DEFINITIONS,
+    MARTS,
+    ONLINE,
+    OWNERS,
+    PREDICTIONS,
+    TRAINING_FRAME,
+    WRITER_POOL,
+    Result,
+)
+from orchestration.predicting import Prediction, predict, publish_predictions
+from orchestration.quality.checks import blocking_failures, check_results, check_specs, run_suite
+from orchestration.quality.suites import predictions as prediction_rules
+from orchestration.quality.suites import training_frame as training_frame_rules
+from orchestration.resources import Features, Models, Workspace
+from orchestration.training_runs import (
+    Data,
+    Trained,
+    build_training_frame,
+    train_churn,
+    train_clv,
+    train_collaborative,
+)
+
+GATE = "gate"
+PLOT_DPI = 60
+
+
+class TrainingConfig(dg.Config):
+    """`again`: train even if these very data, configuration and seed have been trained on before."""
+
+    again: bool = True
+
+
+def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
+    """The training frame, the three kinds of model, and the predictions."""
+    common: dict[str, Any] = {
+        "group_name": "models",
+        "owners": OWNERS,
+        "pool": WRITER_POOL,
+        "retry_policy": retries,
+    }
+
+    @dg.asset(
+        key=TRAINING_FRAME,
+        description="Point-in-time features and labels of the value models, a row per customer and cut-off.",
+        deps=[MARTS, DEFINITIONS],
+        check_specs=check_specs(TRAINING_FRAME, training_frame_rules()),
+        kinds={"feast", "parquet"},
+        **common,
+    )
+    def training_frame(
+        workspace: dg.ResourceParam[Workspace], features: dg.ResourceParam[Features]
+    ) -> Result:
+        started = monotonic()
+        with workspace.writing() as home:
+            frame = build_training_frame(Data.published(home), workspace.settings, features)
+        outcomes = run_suite(frame, training_frame_rules())
+        metadata: dict[str, Any] = {
+            "rows": len(frame),
+            "columns": frame.shape[1],
+            "cutoffs": sorted(str(each.date()) for each in frame["cutoff"].unique()),
+            "seconds": round(monotonic() - started, 1),
+        }
+        return Result(metadata=metadata, check_results=check_results(TRAINING_FRAME, outcomes))
+
+    def trainer(
+        key: dg.AssetKey,
+        description: str,
+        deps: list[dg.AssetKey],
+        train: Callable[[Data, Workspace, Models, bool], Trained],
+    ) -> dg.AssetsDefinition:
+        @dg.asset(
+            key=key,
+            description=description,
+            deps=deps,
+            check_specs=[gate_spec(key)],
+            kinds={"mlflow"},
+            **common,
+        )
+        def model(
+            context: dg.AssetExecutionContext,
+            config: TrainingConfig,
+            workspace: dg.ResourceParam[Workspace],
+            models: dg.ResourceParam[Models],
+        ) -> Result:
+            started = monotonic()
+            with workspace.writing() as home:
+                trained = train(Data.published(home), workspace, models, config.again)
+            context.log.info("%s: %s", key.path[-1], trained.verdict)
+            metadata = trained_metadata(trained) | {"seconds": round(monotonic() - started, 1)}
+            return Result(metadata=metadata, check_results=[gate_result(key, trained)])
+
+        return cast("dg.AssetsDefinition", model)
+
+    collaborative = trainer(
+        COLLABORATIVE,
+        "ALS with fold-in, blended with buying again; measured on a global time split.",
+        [MARTS],
+        lambda data, workspace, models, again: train_collaborative(data, workspace.settings, models, again),
+    )
+    clv = trainer(
+        CLV,
+        "Spend in the next 90 days with an interval; measured on rolling cut-offs.",
+        [TRAINING_FRAME],
+        lambda data, workspace, models, again: train_clv(data, workspace.settings, models, True, again),
+    )
+    churn = trainer(
+        CHURN,
+        "Probability of no purchase in the next 90 days; measured on rolling cut-offs.",
+        [TRAINING_FRAME],
+        lambda data, workspace, models, again: train_churn(data, workspace.settings, models, True, again),
+    )
+
+    @dg.asset(
+        key=PREDICTIONS,
+        description="Values and ranked candidates of every customer, from the champions, put online.",
+        deps=[BUILT_RELEASE, DEFINITIONS, ONLINE, MARTS],
+        check_specs=check_specs(PREDICTIONS, prediction_rules()),
+        kinds={"feast", "parquet"},
+        **common,
+    )
+    def predictions(
+        context: dg.AssetExecutionContext,
+        workspace: dg.ResourceParam[Workspace],
+        features: dg.ResourceParam[Features],
+        models: dg.ResourceParam[Models],
+    ) -> Result:
+        started = monotonic()
+        with workspace.writing() as home:
+            prediction = predict(Data.published(home), workspace.settings, features, models)
+            outcomes = run_suite(prediction.checked, prediction_rules())
+            failures = blocking_failures(outcomes)
+            written: dict[str, int] = {}
+            if failures:
+                context.log.error("not published: %s", "; ".join(failures))
+            else:
+                written = publish_predictions(home, features, prediction)
+        metadata = prediction_metadata(prediction) | {
+            "rows_written": written,
+            "seconds": round(monotonic() - started, 1),
+        }
+        return Result(metadata=metadata, check_results=check_results(PREDICTIONS, outcomes))
+
+    return [training_frame, collaborative, clv, churn, predictions]
+
+
+def gate_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The gate's decision; a candidate that is refused stops nothing, for the champion goes on serving."""
+    description = "The candidate beats its baselines and is not worse than the champion."
+    return dg.AssetCheckSpec(GATE, asset=asset, description=description, blocking=False)
+
+
+def gate_result(asset: dg.AssetKey, trained: Trained) -> dg.AssetCheckResult:
+    """The decision with its reasons."""
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=GATE,
+        passed=trained.decision.promoted,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "reasons": "\n".join(trained.decision.reasons),
+            "version": trained.version.version,
+            **{check.name: check.detail for check in trained.decision.checks},
+        },
+    )
+
+
+def trained_metadata(trained: Trained) -> dict[str, Any]:
+    """The version, the whole table against the baselines, the candidate's figures, and the plots."""
+    candidate = trained.report.candidate
+    return {
+        "gate": "promoted" if trained.decision.promoted else "refused",
+        "verdict": trained.verdict,
+        "model_version": trained.version.version,
+        "mlflow_run": trained.version.run_id,
+        "reused": trained.reused,
+        "scores": dg.MetadataValue.md(trained.report.table()),
+        "protocol": dg.MetadataValue.md("\n".join(f"- {note}" for note in trained.report.notes)),
+        **{name: estimate.value for name, estimate in candidate.metrics.items()},
+        **{f"plot_{name}": dg.MetadataValue.md(inline_plot(one)) for name, one in trained.figures.items()},
+    }
+
+
+def inline_plot(figure: Figure) -> str:
+    """The figure as Markdown that holds its own PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PLOT_DPI)
+    return f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def prediction_metadata(prediction: Prediction) -> dict[str, Any]:
+    """How many customers, by whom, and how they fall into segments."""
+    return {
+        "customers_scored": len(prediction.values),
+        "customers_with_candidates": prediction.candidates.num_rows,
+        "release_id": prediction.release_id,
+        "segments": prediction.values["value_segment"].value_counts().to_dict(),
+    }

@@ -1,0 +1,70 @@
+"""The stage `release`: write one from the champions; once its predictions are online, make it current."""
+
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets import (
+    BUILT_RELEASE,
+    CHURN,
+    CLV,
+    COLLABORATIVE,
+    MARTS,
+    OWNERS,
+    PREDICTIONS,
+    RELEASE,
+    WRITER_POOL,
+    Result,
+)
+from orchestration.releasing import build_release, make_current
+from orchestration.resources import Models, Workspace
+from orchestration.training_runs import Data
+
+
+def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
+    """The assets `release/built` and `release/current`."""
+    common: dict[str, Any] = {
+        "group_name": "release",
+        "owners": OWNERS,
+        "pool": WRITER_POOL,
+        "retry_policy": retries,
+    }
+
+    @dg.asset(
+        key=BUILT_RELEASE,
+        description="One immutable directory with the champions, the catalogue and the popularity lists.",
+        deps=[COLLABORATIVE, CLV, CHURN, MARTS],
+        kinds={"mlflow", "parquet"},
+        **common,
+    )
+    def built(workspace: dg.ResourceParam[Workspace], models: dg.ResourceParam[Models]) -> Result:
+        started = monotonic()
+        with workspace.writing() as home:
+            manifest = build_release(Data.published(home), models)
+        return Result(
+            metadata={
+                "release_id": manifest.release_id,
+                "models": manifest.model_versions,
+                "files": len(manifest.files),
+                **{f"rows_{name}": count for name, count in manifest.rows.items()},
+                "seconds": round(monotonic() - started, 1),
+            }
+        )
+
+    @dg.asset(
+        key=RELEASE,
+        description="The release that the service answers from; also in BentoML's store, with a Bento.",
+        deps=[BUILT_RELEASE, PREDICTIONS],
+        kinds={"bentoml"},
+        **common,
+    )
+    def current(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
+        started = monotonic()
+        settings = workspace.settings
+        with workspace.writing() as home:
+            metadata = make_current(Data.published(home), settings.bentoml_home, settings.keep_releases)
+        context.log.info("current release: %s", metadata["release_id"])
+        return Result(metadata=metadata | {"seconds": round(monotonic() - started, 1)})
+
+    return [built, current]

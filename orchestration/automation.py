@@ -1,0 +1,107 @@
+"""What starts runs without anybody: a daily landing, a sensor for days to rebuild, freshness checks.
+
+The schedule lands the last week again, since events arrive late: a day that did not change is left alone.
+Whatever did change is a dirty day, whoever landed it; the sensor asks for one run over all of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, timedelta
+
+import dagster as dg
+
+from orchestration.assets import LANDED
+from orchestration.completion import is_complete, pending_window
+from orchestration.landing import landed_days
+from orchestration.marts import dirty_days
+from orchestration.settings import Settings
+
+LATE_DAYS = 7
+# A day's events are landed by noon of the next; a release is made every day, and missed after two.
+LANDED_DEADLINE = "0 12 * * *"
+RELEASE_MAX_AGE = timedelta(hours=48)
+FIRST_PARTITION_TAG = "dagster/asset_partition_range_start"
+LAST_PARTITION_TAG = "dagster/asset_partition_range_end"
+
+
+def jobs(partitions: dg.DailyPartitionsDefinition) -> list[dg.job]:  # type: ignore[valid-type]
+    """`land` for a range of days, `rebuild` for all that follows from them."""
+    landing = dg.AssetSelection.assets(LANDED)
+    return [
+        dg.define_asset_job(
+            "land",
+            landing,
+            partitions_def=partitions,
+            description="Land raw events of a day or a range of days.",
+        ),
+        dg.define_asset_job(
+            "rebuild",
+            dg.AssetSelection.all() - landing,
+            partitions_def=partitions,
+            description="Everything from tables to release, for days whose landed events changed.",
+        ),
+    ]
+
+
+def daily_landing(settings: Settings) -> dg.ScheduleDefinition:
+    """Every day: land the last week up to yesterday. It runs once a source is configured."""
+
+    def request(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        last = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
+        first = max(last - timedelta(days=LATE_DAYS), settings.first_day)
+        return dg.RunRequest(run_key=last.isoformat(), tags=range_tags([first, last]))
+
+    return dg.ScheduleDefinition(
+        name="daily_landing",
+        job_name="land",
+        cron_schedule=settings.schedule,
+        execution_timezone="UTC",
+        execution_fn=request,
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if settings.source
+        else dg.DefaultScheduleStatus.STOPPED,
+        description="Lands the last week again, so that late events reach their day.",
+    )
+
+
+def changed_days(settings: Settings) -> dg.SensorDefinition:
+    """Asks for a rebuild when landed days differ from the published tables, or a run did not finish."""
+
+    @dg.sensor(
+        name="changed_days",
+        job_name="rebuild",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.source else dg.DefaultSensorStatus.STOPPED,
+        description="New, late or corrected days: rebuilds them and what follows.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        home = settings.home
+        days = dirty_days(home)
+        landed = landed_days(home)
+        if not landed:
+            return dg.SensorResult(skip_reason="nothing is landed yet")
+        if not days and pending_window(home) is None and is_complete(home):
+            return dg.SensorResult(skip_reason="everything that is landed is released")
+        state = {day.isoformat(): landed.get(day) for day in days}
+        key = hashlib.sha256(json.dumps([state, context.cursor], sort_keys=True).encode()).hexdigest()[:16]
+        config = {"ops": {"transforms": {"config": {"days": [day.isoformat() for day in days]}}}}
+        request = dg.RunRequest(run_key=key, run_config=config, tags=range_tags(days or [max(landed)]))
+        return dg.SensorResult(run_requests=[request])
+
+    return sensor
+
+
+def freshness_checks(
+    landed: dg.AssetsDefinition, release: dg.AssetsDefinition
+) -> list[dg.AssetChecksDefinition]:
+    """Yesterday is landed by noon; the release is not older than two days. Warnings, never blocking."""
+    return [
+        *dg.build_time_partition_freshness_checks(assets=[landed], deadline_cron=LANDED_DEADLINE),
+        *dg.build_last_update_freshness_checks(assets=[release], lower_bound_delta=RELEASE_MAX_AGE),
+    ]
+
+
+def range_tags(days: Sequence[date]) -> dict[str, str]:
+    """Run tags that make one run of all partitions from the first to the last of the days."""
+    return {FIRST_PARTITION_TAG: min(days).isoformat(), LAST_PARTITION_TAG: max(days).isoformat()}

@@ -1,0 +1,193 @@
+"""The `attune` command: parses, calls, prints. Nothing heavy is imported before a command runs.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 another run holds the home, 4 the input cannot be
+used, 5 nothing released yet, 6 no model passed the gate, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestration.settings import Settings
+
+app = typer.Typer(
+    name="attune",
+    help="A personalization platform that a shop runs itself: events in, reasoned answers out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: expected failures become one line on stderr and an exit code."""
+    warnings.simplefilter("ignore")  # about libraries' interfaces, not for whoever runs the command
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command takes up where it stopped.", 130)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        _fail(str(error), code)
+
+
+def exit_code(error: Exception) -> int | None:
+    """The exit code of an expected error; None for a bug, which shows its traceback."""
+    from feature_repo.errors import FeatureError
+    from orchestration.errors import AttuneError
+    from training.errors import TrainingError
+
+    if isinstance(error, AttuneError):
+        return error.exit_code
+    return 1 if isinstance(error, TrainingError | FeatureError | OSError) else None
+
+
+@app.command()
+def demo(
+    users: Annotated[int, typer.Option(min=200, max=200_000, help="Customers of the simulated shop.")] = 3000,
+    days: Annotated[int, typer.Option(min=230, max=1500, help="Days to simulate.")] = 270,
+    seed: Annotated[int, typer.Option(help="Seed of the world; the same seed, the same events.")] = 1,
+    serve: Annotated[bool, typer.Option(help="Start the service and ask it.")] = True,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to prefer for the service.")] = 8011,
+) -> None:
+    """Simulate a shop, run the whole pipeline on it, serve the release, and ask it three things."""
+    settings = _settings()
+    from orchestration.demo import DemoRequest, run_demo
+    from orchestration.progress import open_view
+
+    with open_view() as view:
+        summary = run_demo(settings, DemoRequest(users, days, seed, serve, port), view)
+    typer.echo(summary)
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Option(help="online_retail, tabular or simulator.")],
+    path: Annotated[Path, typer.Option(help="Where the source lies.")],
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DAY", help="First day to land."),
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], metavar="DAY", help="Last day to land.")
+    ] = None,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Rebuild every table.")] = False,
+) -> None:
+    """Land, transform, validate, materialize, train, gate, release. Only what changed is done again."""
+    if first is not None and last is not None and first > last:
+        raise typer.BadParameter(f"--from {first.date()} is after --to {last.date()}")
+    settings = _settings()
+    from orchestration.progress import open_view
+    from orchestration.run import RunRequest, run_pipeline
+    from orchestration.status import describe_run
+
+    request = RunRequest(source, path, _as_date(first), _as_date(last), full_refresh)
+    with open_view() as view:
+        result = run_pipeline(settings, request, view)
+    typer.echo(describe_run(result, settings.home))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind (default: API_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to bind (default: PORT).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes (default: ATTUNE_WORKERS).")
+    ] = None,
+) -> None:
+    """Serve the current release over HTTP; a newer release is picked up while it runs."""
+    settings = _settings()
+    from orchestration.processes import serve_command, serving_environment
+
+    environment = serving_environment(settings, host, port, workers)
+    command = serve_command()
+    os.execve(command[0], command, environment)
+
+
+@app.command()
+def ui(
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Open the Dagster and MLflow UIs on this machine only, until interrupted."""
+    settings = _settings()
+    from orchestration.processes import run_ui
+
+    run_ui(settings, dagster_port, mlflow_port, typer.echo)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """What is landed, how fresh the features are, the champions with their metrics, the release served."""
+    settings = _settings()
+    from orchestration.status import read_status, render_status
+
+    found = read_status(settings)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+    else:
+        typer.echo(render_status(found))
+
+
+@app.command()
+def simulate(
+    path: Annotated[Path, typer.Option(help="Folder to write the world to; empty, or a world to replace.")],
+    users: Annotated[int, typer.Option(min=10, help="Customers.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, help="Days.")] = 270,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed, the same events.")] = 1,
+    end: Annotated[
+        datetime | None, typer.Option("--end", formats=["%Y-%m-%d"], metavar="DAY", help="Last day.")
+    ] = None,
+) -> None:
+    """Write a simulated shop: raw events by day of arrival, catalogue, customers, and the truth."""
+    from orchestration.progress import open_view
+    from orchestration.simulator import DEFAULT_END_DATE
+    from orchestration.simulator import simulate as simulate_world
+
+    with open_view() as view:
+        view.begin("simulate")
+        report = simulate_world(
+            path,
+            users,
+            days,
+            seed,
+            _as_date(end) or DEFAULT_END_DATE,
+            lambda done, total: view.advance("simulate", done, total, f"day {done} of {total}"),
+        )
+        view.end("simulate", f"{report.events:,} events")
+    typer.echo(f"Next: attune run --source simulator --path {path}")
+
+
+def _settings() -> Settings:
+    """The settings; every library that is imported after this finds its environment wired."""
+    from orchestration.settings import process_environment, read_settings
+
+    settings = read_settings()
+    os.environ.update(process_environment(settings))
+    return settings
+
+
+def _as_date(value: datetime | None) -> date | None:
+    return None if value is None else value.replace(tzinfo=UTC).date()
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

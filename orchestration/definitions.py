@@ -1,0 +1,42 @@
+"""Assembles Dagster's definitions; no logic. `dagster dev -m orchestration.definitions` loads them."""
+
+import os
+from collections.abc import Mapping
+
+import dagster as dg
+
+from orchestration.assets import RETRIES
+from orchestration.assets.all import downstream_assets
+from orchestration.assets.events import event_assets
+from orchestration.assets.transforms import load_manifest
+from orchestration.automation import changed_days, daily_landing, freshness_checks, jobs
+from orchestration.partitions import daily
+from orchestration.resources import dbt_resource, default_resources
+from orchestration.settings import Settings, process_environment, read_settings
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """What the Dagster UI, daemon and code server load: the settings come from the environment."""
+    settings = read_settings()
+    os.environ.update(process_environment(settings))
+    return build_definitions(settings)
+
+
+def build_definitions(settings: Settings, resources: Mapping[str, object] | None = None) -> dg.Definitions:
+    """All assets, checks, jobs, the schedule and the sensor; `resources` replace the real ones by name."""
+    partitions = daily(settings.first_day)
+    events = event_assets(partitions, RETRIES)
+    downstream = downstream_assets(load_manifest(settings.home), partitions, RETRIES)
+    checks = freshness_checks(events[0], downstream[-1])
+    real = default_resources(settings) | {"dbt": dbt_resource()}
+    return dg.Definitions(
+        assets=[*events, *downstream],
+        asset_checks=checks,
+        jobs=jobs(partitions),
+        schedules=[daily_landing(settings)],
+        sensors=[changed_days(settings), dg.build_sensor_for_freshness_checks(freshness_checks=checks)],
+        resources=real | dict(resources or {}),
+        # Few coarse assets that share memory and the home's lock: one process for a run.
+        executor=dg.in_process_executor,
+    )

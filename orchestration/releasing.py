@@ -1,0 +1,169 @@
+"""Releases: write one from the champions, make it current, hand it to BentoML, remove old ones."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from feature_repo.layout import Home
+from orchestration.completion import note_built_release, note_released, waiting_release
+from orchestration.errors import GateRefused, NothingToDo
+from orchestration.resources import Models
+from orchestration.training_runs import FEATURE_SERVICES, Data, read_categories
+from training.artifacts import (
+    ITEM_SCHEMA,
+    Manifest,
+    Release,
+    current_release_id,
+    load_release,
+    point_to_release,
+    read_manifest,
+    write_release,
+)
+from training.config import PopularityConfig
+from training.interactions import read_interactions
+from training.popularity import rank_popularity
+from training.recommenders import load_recommender
+from training.registry import ModelVersion
+
+logger = logging.getLogger(__name__)
+
+# What the service looks for in BentoML's model store, and the service itself: by name, never imported here.
+BENTO_MODEL = "attune_release"
+SERVICE = "serving.service:Personalization"
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("collaborative", "clv", "churn")
+
+
+def build_release(data: Data, models: Models) -> Manifest:
+    """Writes the release of the present champions beside the current one; the same content, the same id.
+
+    Raises GateRefused if there is no champion for recommendations, which no release can do without.
+    """
+    registry = models.open()
+    champions = {kind: found for kind in KINDS if (found := registry.champion(kind)) is not None}
+    if "collaborative" not in champions:
+        raise GateRefused(
+            "no recommendation model has passed the gate yet, so there is nothing to release; "
+            "`attune status` shows the figures, land more history or look at the gate's reasons in MLflow."
+        )
+    interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
+    popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
+    with tempfile.TemporaryDirectory(prefix="attune-release-") as place:
+        files = {
+            kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
+        }
+        manifest = write_release(
+            data.home.releases,
+            items=pq.read_table(data.home.mart("items"), columns=ITEM_SCHEMA.names),
+            popularity=popularity,
+            factors=load_recommender(files["collaborative"]).factors,
+            model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
+            models={kind: _describe(champion) for kind, champion in champions.items()},
+            feature_services=FEATURE_SERVICES,
+            data_until=data.until,
+            created_at=datetime.now(UTC),
+            code_version=code_version(),
+        )
+    note_built_release(data.home, data.manifest.id, manifest.release_id)
+    return manifest
+
+
+def built_release(data: Data) -> Release:
+    """The release that was written for these marts and waits to be current."""
+    release_id = waiting_release(data.home, data.manifest.id)
+    if release_id is None:
+        raise NothingToDo("no release is written for the published tables; materialize release/built first.")
+    return load_release(data.home.release(release_id))
+
+
+def make_current(data: Data, bentoml_home: Path, kept: int) -> dict[str, Any]:
+    """Hands the waiting release to BentoML, then swaps the pointer."""
+    release = built_release(data)
+    home = data.home
+    model_tag = import_release(release)
+    bento_tag = build_bento(release.release_id, model_tag)
+    point_to_release(home.current_release, release.release_id)
+    note_released(home, data.manifest.id, release.release_id)
+    removed = remove_old_releases(home, kept)
+    return {
+        "release_id": release.release_id,
+        "data_until": release.manifest.data_until.isoformat(),
+        "models": release.manifest.model_versions,
+        "bento_model": model_tag,
+        "bento": bento_tag,
+        "bentoml_home": str(bentoml_home),
+        "old_releases_removed": len(removed),
+        **{f"rows_{name}": count for name, count in release.manifest.rows.items()},
+    }
+
+
+def import_release(release: Release) -> str:
+    """Copies the release into BentoML's model store, once; returns its tag."""
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    tag = f"{BENTO_MODEL}:{release.release_id}"
+    try:
+        return str(bentoml.models.get(tag).tag)
+    except NotFound:
+        labels = {"data_until": release.manifest.data_until.isoformat()}
+        with bentoml.models.create(tag, labels=labels, metadata=release.manifest.model_versions) as model:
+            shutil.copytree(release.root, model.path, dirs_exist_ok=True)
+        return tag
+
+
+def build_bento(release_id: str, model_tag: str) -> str:
+    """A Bento of the service with this release, for `bentoml serve` and `bentoml containerize`.
+
+    Versions come from our lock file, so that building asks no index; it is done once for each release.
+    """
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    tag = f"personalization:{release_id}"
+    try:
+        return str(bentoml.get(tag).tag)
+    except NotFound:
+        bento = bentoml.bentos.build(
+            SERVICE,
+            name="personalization",
+            version=release_id,
+            models=[model_tag],
+            include=["serving/**", "training/**", "feature_repo/**", "requirements.lock"],
+            exclude=["**/__pycache__/**"],
+            python={"requirements_txt": "requirements.lock", "lock_packages": False},
+            build_ctx=str(ROOT),
+        )
+        return str(bento.tag)
+
+
+def remove_old_releases(home: Home, kept: int) -> list[str]:
+    """Removes all but the newest releases by creation; the current one always stays. Returns the removed."""
+    current = current_release_id(home.current_release)
+    found = [path for path in home.releases.iterdir() if (path / "manifest.json").is_file()]
+    newest_first = sorted(found, key=lambda path: read_manifest(path).created_at, reverse=True)
+    removed = [path for path in newest_first[kept:] if path.name != current]
+    for path in removed:
+        shutil.rmtree(path)
+    return [path.name for path in removed]
+
+
+def code_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("attune")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _describe(champion: ModelVersion) -> dict[str, Any]:
+    own = {name: value for name, value in champion.metrics.items() if "/" not in name}
+    return {"version": champion.version, "run_id": champion.run_id, "metrics": own}

@@ -1,0 +1,288 @@
+"""One training run of each kind: data, fit, measure, log, register, gate. The assets call these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from feature_repo.layout import Home
+from orchestration.completion import end_of, note_trained, trained_version
+from orchestration.errors import NothingToDo
+from orchestration.marts import MartsManifest, current_manifest
+from orchestration.resources import Features, Models
+from orchestration.settings import Settings
+from training.churn import read_churn, score_churn, write_churn
+from training.clv import read_clv, score_clv, write_clv
+from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
+from training.dataset import customer_frame, frame_hash
+from training.evaluation import Decision, ModelReport, decide
+from training.recommenders import (
+    fit_recommender,
+    load_recommender,
+    save_recommender,
+    train_recommenders,
+)
+from training.registry import DECISION, REASONS, DatasetProfile, ModelVersion, Registry
+from training.splits import Fold, folds
+from training.value_config import ChurnConfig, ClvConfig, CutoffConfig
+from training.value_evaluation import cutoffs_of, evaluate_churn, evaluate_clv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEATURE_SERVICES = {"clv": "clv_v1", "churn": "churn_v1", "serving": "serving_v1"}
+Model = TypeVar("Model")
+
+FRAME_FILE = "training_frame.parquet"
+LONGEST_HORIZON_DAYS = 90
+SHORTEST_HORIZON_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of one training run; `reused` if an interrupted run had trained this very version."""
+
+    version: ModelVersion
+    report: ModelReport
+    decision: Decision
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    reused: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the candidate against its baselines on the primary metric, and the decision."""
+        primary = self.report.primary
+        baselines = [row for row in self.report.baselines if primary in row.metrics]
+        best = max(baselines, key=lambda row: row.metrics[primary].value)
+        mine = self.report.candidate.metrics[primary].value
+        word = "champion" if self.decision.promoted else "not promoted"
+        text = f"version {self.version.version} {word}; {primary} {mine:.3f}"
+        text += f" against {best.metrics[primary].value:.3f} ({best.name}, best baseline)"
+        return text if self.decision.promoted else f"{text}: {self.decision.reasons[0]}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a training run sees: the published marts, and where they end."""
+
+    home: Home
+    manifest: MartsManifest
+    first: date
+    until: date
+
+    @classmethod
+    def published(cls, home: Home) -> Data:
+        """Raises NothingToDo before the first publish."""
+        manifest = current_manifest(home)
+        if manifest is None or manifest.data_until is None:
+            raise NothingToDo("no tables are published; materialize transforms/marts first.")
+        return cls(home, manifest, min(manifest.days), manifest.data_until)
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant that a model trained on this describes: the end of the last day."""
+        return end_of(self.until)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal landed events and SQL, whichever run published them."""
+        days = {day.isoformat(): content for day, content in sorted(self.manifest.days.items())}
+        text = json.dumps([days, self.manifest.code], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def key(self, settings: Settings, *configs: Any) -> str:
+        """Names a training run: the same key, the same data, configuration and seed."""
+        values = [self.fingerprint, settings.seed, *map(repr, configs)]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def cutoff_config(settings: Settings) -> CutoffConfig:
+    """Where evaluation and training cut-offs lie."""
+    return replace(CutoffConfig(), evaluation_cutoffs=settings.cutoffs)
+
+
+def value_folds(data: Data, settings: Settings) -> list[Fold]:
+    """The folds of both value models; raises NotEnoughData if the history is too short."""
+    return folds(data.first, data.until, cutoff_config(settings))
+
+
+def build_training_frame(data: Data, settings: Settings, features: Features) -> pd.DataFrame:
+    """The point-in-time frame of all folds, also written for the models that follow."""
+    cutoffs = cutoffs_of(value_folds(data, settings))
+    horizon = cutoff_config(settings).horizon_days
+    frame = customer_frame(features.open(), data.home.current_marts, cutoffs, horizon)
+    path = data.home.features / FRAME_FILE
+    temporary = path.with_name(f".{path.name}")
+    frame.to_parquet(temporary, index=False)
+    temporary.replace(path)
+    return frame
+
+
+def train_clv(
+    data: Data, settings: Settings, models: Models, validation_passed: bool, again: bool
+) -> Trained:
+    """Customer lifetime value: measured on rolling folds against BG/NBD and past spend."""
+    config = ClvConfig(cutoffs=cutoff_config(settings))
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        champion = _champion_model(registry, "clv", place, read_clv)
+        frame = _read_frame(data)
+        found = evaluate_clv(frame, value_folds(data, settings), config, settings.seed, champion)
+        write_clv(found.model, place / "files")
+        version = registry.log_run(
+            "clv",
+            config=config.to_dict(),
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=frame_hash(frame),
+            feature_service=FEATURE_SERVICES["clv"],
+            report=found.report,
+            files=place / "files",
+            inputs=frame[list(found.model.features)].head(100),
+            outputs=score_clv(found.model, frame.head(100))[["clv", "clv_low", "clv_high"]],
+            dataset=_frame_profile(frame, data),
+            tags=found.boundaries,
+        )
+        return _gate(registry, version, found.report, validation_passed)
+
+    return _train("clv", data.key(settings, config), data, models, again, fit)
+
+
+def train_churn(
+    data: Data, settings: Settings, models: Models, validation_passed: bool, again: bool
+) -> Trained:
+    """Churn: measured on rolling folds against recency and BG/NBD."""
+    config = ChurnConfig(cutoffs=cutoff_config(settings))
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        champion = _champion_model(registry, "churn", place, read_churn)
+        frame = _read_frame(data)
+        found = evaluate_churn(frame, value_folds(data, settings), config, settings.seed, champion)
+        write_churn(found.model, place / "files")
+        version = registry.log_run(
+            "churn",
+            config=config.to_dict(),
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=frame_hash(frame),
+            feature_service=FEATURE_SERVICES["churn"],
+            report=found.report,
+            files=place / "files",
+            inputs=frame[list(found.model.features)].head(100),
+            outputs=score_churn(found.model, frame.head(100))[["churn_probability"]],
+            dataset=_frame_profile(frame, data),
+            tags=found.boundaries,
+        )
+        return _gate(registry, version, found.report, validation_passed)
+
+    return _train("churn", data.key(settings, config), data, models, again, fit)
+
+
+def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
+    """Recommendations: tuned and measured on a global time split, then fitted on everything known."""
+    als, blend, popularity = AlsConfig(), BlendConfig(), PopularityConfig()
+    horizon = recommendation_horizon(data)
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        champion = _champion_model(registry, "collaborative", place, load_recommender)
+        glob = data.home.mart_glob("interactions_daily")
+        result = train_recommenders(
+            glob,
+            read_categories(data.home),
+            cutoff=data.until + timedelta(days=1 - horizon),
+            horizon_days=horizon,
+            als=als,
+            blend_config=blend,
+            popularity=popularity,
+            seed=settings.seed,
+            champion=None if champion is None else champion.recipe,
+        )
+        interactions, recommender = fit_recommender(glob, data.until + timedelta(days=1), result.recipe)
+        save_recommender(recommender, place / "files")
+        version = registry.log_run(
+            "collaborative",
+            config={"als": als.to_dict(), "blend": blend.to_dict(), "popularity": popularity.to_dict()},
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=data.fingerprint,
+            feature_service="none: interactions_daily",
+            report=result.report,
+            files=place / "files",
+            dataset=DatasetProfile("interactions_daily", data.fingerprint, glob, len(interactions)),
+        )
+        return _gate(registry, version, result.report, validation_passed=True)
+
+    return _train("collaborative", data.key(settings, als, blend, popularity), data, models, again, fit)
+
+
+def recommendation_horizon(data: Data) -> int:
+    """Days of labels: 90, or a quarter of a shorter history, which needs two such windows besides."""
+    quarter = ((data.until - data.first).days + 1) // 4
+    return max(SHORTEST_HORIZON_DAYS, min(LONGEST_HORIZON_DAYS, quarter))
+
+
+def read_categories(home: Home) -> dict[str, str | None]:
+    """item_id -> top-level category."""
+    table = pq.read_table(home.mart("items"), columns=["item_id", "category"])
+    return dict(zip(table["item_id"].to_pylist(), table["category"].to_pylist(), strict=True))
+
+
+def _train(
+    kind: str,
+    key: str,
+    data: Data,
+    models: Models,
+    again: bool,
+    fit: Callable[[Registry, Path], Trained],
+) -> Trained:
+    """The version that an interrupted run has trained for this key, unless `again`; else a new one."""
+    registry = models.open()
+    version = None if again else trained_version(data.home, kind, key)
+    if version is not None:
+        found = registry.version(kind, version)
+        return Trained(found, registry.report(found), _recorded_decision(found), reused=True)
+    with tempfile.TemporaryDirectory(prefix=f"attune-{kind}-") as place:
+        trained = fit(registry, Path(place))
+    note_trained(data.home, kind, key, trained.version.version)
+    return trained
+
+
+def _gate(registry: Registry, version: ModelVersion, report: ModelReport, validation_passed: bool) -> Trained:
+    decision = decide(report, validation_passed, GateConfig())
+    return Trained(registry.promote(version, decision), report, decision)
+
+
+def _recorded_decision(version: ModelVersion) -> Decision:
+    return Decision(
+        version.tags.get(DECISION) == "promoted",
+        version.tags.get(REASONS, "").splitlines(),
+        [],
+    )
+
+
+def _champion_model(
+    registry: Registry, kind: str, place: Path, read: Callable[[Path], Model]
+) -> Model | None:
+    """The present champion, to be measured on the same fold; None before the first."""
+    version = registry.champion(kind)
+    return None if version is None else read(registry.download(version, place / "champion"))
+
+
+def _read_frame(data: Data) -> pd.DataFrame:
+    return pd.read_parquet(data.home.features / FRAME_FILE)
+
+
+def _frame_profile(frame: pd.DataFrame, data: Data) -> DatasetProfile:
+    columns = {str(name): str(kind) for name, kind in frame.dtypes.items()}
+    return DatasetProfile(
+        "training_frame", frame_hash(frame), f"marts {data.manifest.id}", len(frame), columns
+    )

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import AttuneError, PipelineError, SourceError, one_line
+from orchestration.assets import GATE
 from orchestration.instance import ENGINE_TAG, end_interrupted_runs, open_instance
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
@@ -274,7 +275,8 @@ class _Watcher:
 
     def _checked(self, stage: str, evaluation: Any) -> None:
         self._checks += 1
-        if not evaluation.passed:
+        # The gate is no failure of the run: its verdict is reported with the model.
+        if not evaluation.passed and evaluation.check_name != GATE:
             figures = ", ".join(f"{name} {value.value}" for name, value in evaluation.metadata.items())
             text = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name} ({figures})"
             is_error = evaluation.severity.value == "ERROR" and evaluation.blocking is not False

@@ -4,12 +4,14 @@ import os
 import warnings
 from collections.abc import Iterator
 
-import prometheus_client  # noqa: F401 - before feast, whose import would switch it to shared files
 import pytest
 
-# Feast puts warnings back on show while it is imported, and then this one appears, which is not ours to mend.
+# Before anything else imports them. Feast puts warnings back on show while it is imported, and then sqlglotrs
+# announces its end, which is not ours to mend. prometheus_client decides at import whether processes share
+# their metrics; BentoML asks for that when it is imported, for a directory that a test has no more.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
+    import prometheus_client  # noqa: F401
     import sqlglotrs  # noqa: F401
 
 # Read by libraries when they are first imported, so these stand before any test module is loaded.

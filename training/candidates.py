@@ -148,22 +148,20 @@ def pick_candidates(scores: Scores, bought: npt.NDArray[np.bool_], config: Blend
     best of the rest, up to `length`; put in the order of their scores.
     """
     length = min(config.length, scores.shape[1])
-    first = top_items(scores, max(1, length - config.new_length))
-    rows = np.arange(scores.shape[0])[:, None]
-    chosen = np.zeros(scores.shape, dtype=bool)
-    chosen[np.broadcast_to(rows, first.positions.shape), np.maximum(first.positions, 0)] = (
-        first.positions != UNKNOWN
+    first = max(1, length - config.new_length)
+    overall = top_items(scores, length)
+    fresh = top_items(np.where(bought, np.float32(-np.inf), scores), length)
+    positions = np.concatenate(
+        [overall.positions[:, :first], fresh.positions, overall.positions[:, first:]], axis=1
     )
-    rest = length - first.positions.shape[1]
-    if rest > 0:
-        finite = np.where(np.isfinite(scores), scores, 0.0)
-        lift = 2.0 * float(np.abs(finite).max(initial=0.0)) + 1.0
-        priority = np.where(chosen, -np.inf, scores + np.where(bought, 0.0, lift)).astype(np.float32)
-        second = top_items(priority, rest)
-        found = second.positions != UNKNOWN
-        rows_found = np.broadcast_to(rows, second.positions.shape)[found]
-        chosen[rows_found, second.positions[found]] = True
-    return top_items(np.where(chosen, scores, -np.inf).astype(np.float32), length)
+    values = np.concatenate([overall.scores[:, :first], fresh.scores, overall.scores[:, first:]], axis=1)
+    kept = _first_occurrence(positions) & (positions != UNKNOWN)
+    kept &= np.cumsum(kept, axis=1) <= length
+    values = np.where(kept, values, np.float32(-np.inf))
+    best = np.lexsort((positions, -values), axis=1)[:, :length]
+    values = np.take_along_axis(values, best, axis=1)
+    positions = np.take_along_axis(positions, best, axis=1)
+    return TopItems(np.where(np.isfinite(values), positions, UNKNOWN), values)
 
 
 def candidate_tables(
@@ -254,6 +252,17 @@ def _scaled(scores: Scores) -> Scores:
     """Each row divided by its largest finite score, so that its best item has 1; -inf stays."""
     best = np.where(np.isfinite(scores), scores, 0.0).max(axis=1, keepdims=True)
     return np.asarray(scores / np.where(best > 0, best, 1.0), dtype=np.float32)
+
+
+def _first_occurrence(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether each value is the first of its kind in its row."""
+    order = np.argsort(positions, axis=1, kind="stable")
+    ordered = np.take_along_axis(positions, order, axis=1)
+    fresh = np.ones(positions.shape, dtype=bool)
+    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.empty_like(fresh)
+    np.put_along_axis(first, order, fresh, axis=1)
+    return first
 
 
 def _offsets(lengths: npt.NDArray[np.int64]) -> pa.Array:

@@ -14,6 +14,8 @@ else:
     # Dagster refuses the parameter of its own generic type where an asset has checks.
     Result = dg.MaterializeResult
 
+# The check on each model that carries the decision on its promotion.
+GATE = "gate"
 OWNERS = ["team:personalization"]
 # The pool of whoever writes the home: one at a time, whatever the executor (orchestration/instance.py).
 WRITER_POOL = "home_writer"

@@ -15,6 +15,7 @@ from orchestration.assets import (
     CLV,
     COLLABORATIVE,
     DEFINITIONS,
+    GATE,
     MARTS,
     ONLINE,
     OWNERS,
@@ -37,7 +38,6 @@ from orchestration.training_runs import (
     train_collaborative,
 )
 
-GATE = "gate"
 PLOT_DPI = 60
 
 

@@ -105,7 +105,11 @@ def test_a_run_can_start_from_the_environment_of_the_code_server() -> None:
     settings = read_settings(environment("code"))
     assert settings.redis_url == "redis://:pw@redis:6379/0"
     assert settings.mlflow_tracking_uri == "http://mlflow:5000"
-    assert (settings.seed, settings.horizon_days) == (read_settings({}).seed, read_settings({}).horizon_days)
+    assert (settings.seed, settings.cutoffs) == (read_settings({}).seed, read_settings({}).cutoffs)
+    assert (settings.schedule, settings.first_day) == (
+        read_settings({}).schedule,
+        read_settings({}).first_day,
+    )
 
 
 def test_the_service_can_start_from_its_environment() -> None:

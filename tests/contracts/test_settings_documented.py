@@ -1,5 +1,7 @@
 """.env.example and the settings say the same: every variable, its default, nothing else."""
 
+import re
+
 from orchestration.settings import DEFAULTS as ORCHESTRATION_DEFAULTS
 from orchestration.settings import read_settings as read_run_settings
 from serving.settings import read_settings as read_service_settings
@@ -63,3 +65,10 @@ def test_every_documented_variable_is_explained_above_it() -> None:
         if DOCUMENTED.match(line) and not (above.startswith("# ") and len(above) > 15)
     ]
     assert unexplained == []
+
+
+def test_every_variable_that_a_page_names_is_documented() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"`((?:ATTUNE|REDIS|MLFLOW|DAGSTER|BENTOML|POSTGRES)_[A-Z_]+)`", text))
+    assert sorted(named - documented_values().keys()) == []

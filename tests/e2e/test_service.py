@@ -153,7 +153,9 @@ def test_a_broken_release_keeps_the_old_one_and_shows_in_health(home: Home, serv
 def test_a_stopped_redis_gives_flagged_answers_in_time(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis")
     redis.start()
-    service = ServedProcess(make_home(tmp_path / "home", redis.url).root, tmp_path / "log", REDIS_URL=redis.url)
+    service = ServedProcess(
+        make_home(tmp_path / "home", redis.url).root, tmp_path / "log", REDIS_URL=redis.url
+    )
     try:
         service.wait_ready()
         assert service.get("/api/v1/recommendations/anna")[1]["fallback"] is False

@@ -95,6 +95,11 @@ class Transforms:
         arguments[arguments.index("--vars") + 1] = json.dumps(variables)
         self._invoke(home, [*arguments, *command[1:]])
 
+    def point_to(self, home: Home) -> None:
+        """Makes the staging views read this home's landed files; a run does it first."""
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(home.root.resolve())
+
     def unit_tests(self, home: Home) -> list[tuple[str, str]]:
         """Name and status of each dbt unit test; `home` holds built models, whose columns they need."""
         arguments = [*dbt_arguments([], command="run")[1:], "--select", "test_type:unit"]
@@ -103,8 +108,7 @@ class Transforms:
 
     def _invoke(self, home: Home, arguments: list[str]) -> Any:
         prepare_home(home)
-        self._link.unlink(missing_ok=True)
-        self._link.symlink_to(home.root.resolve())
+        self.point_to(home)
         os.environ.update(dbt_environment(home), ATTUNE_HOME=str(self._link))
         try:
             outcome = dbtRunner(manifest=self._manifest).invoke(["--quiet", "--no-write-json", *arguments])

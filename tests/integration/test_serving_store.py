@@ -12,7 +12,14 @@ import pytest
 from feature_repo.layout import Home
 from serving.features import FeatureReader
 from serving.metrics import Metrics
-from serving.personalize import BEHAVIOUR, CANDIDATE_FIELDS, CANDIDATES, PREDICTIONS, SEEN_FIELDS, Personalizer
+from serving.personalize import (
+    BEHAVIOUR,
+    CANDIDATE_FIELDS,
+    CANDIDATES,
+    PREDICTIONS,
+    SEEN_FIELDS,
+    Personalizer,
+)
 from serving.releases import ReleaseHolder, find_release, read_release
 from serving.runtime import feast_profile_view, online_store_opener
 from serving.settings import Settings

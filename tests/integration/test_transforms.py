@@ -231,7 +231,8 @@ def test_a_guest_and_what_the_shop_sends_make_no_user_rows(transforms: Transform
     assert rows(home, "select purchase_count, buyers_decay_7d from marts.item_features") == [(1, 1.0)]
 
 
-def test_reading_one_day_opens_only_the_files_of_that_day(built: Home) -> None:
+def test_reading_one_day_opens_only_the_files_of_that_day(transforms: Transforms, built: Home) -> None:
+    transforms.point_to(built)
     plan = rows(
         built,
         "explain analyze select count(user_id) from staging.stg_events "

@@ -111,8 +111,8 @@ def test_thirty_days_rebuilt_in_random_order_equal_one_full_refresh(
     assert_same_marts(home, refreshed)
     past_midnight = "select count(*) from marts.sessions where cast(ended_at as date) > session_date"
     over_days = "select count(*) from marts.orders where last_line_date > order_date"
-    assert rows(home, past_midnight) > [(5,)]
-    assert rows(home, over_days) > [(2,)]
+    assert rows(home, past_midnight) >= [(5,)]
+    assert rows(home, over_days) >= [(2,)]
 
 
 def test_days_that_arrive_in_random_order_equal_one_full_refresh(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from orchestration.assets import LANDED
 from orchestration.completion import is_complete, pending_window
@@ -18,27 +19,20 @@ from orchestration.marts import dirty_days
 from orchestration.settings import Settings
 
 LATE_DAYS = 7
-# A day's events are landed by noon of the next; a release is made every day, and missed after two.
+# A day's events are landed by noon of the next.
 LANDED_DEADLINE = "0 12 * * *"
-RELEASE_MAX_AGE = timedelta(hours=48)
 FIRST_PARTITION_TAG = "dagster/asset_partition_range_start"
 LAST_PARTITION_TAG = "dagster/asset_partition_range_end"
 
 
-def jobs(partitions: dg.DailyPartitionsDefinition) -> list[dg.job]:  # type: ignore[valid-type]
+def jobs() -> list[UnresolvedAssetJobDefinition]:
     """`land` for a range of days, `rebuild` for all that follows from them."""
     landing = dg.AssetSelection.assets(LANDED)
     return [
-        dg.define_asset_job(
-            "land",
-            landing,
-            partitions_def=partitions,
-            description="Land raw events of a day or a range of days.",
-        ),
+        dg.define_asset_job("land", landing, description="Land raw events of a day or a range of days."),
         dg.define_asset_job(
             "rebuild",
             dg.AssetSelection.all() - landing,
-            partitions_def=partitions,
             description="Everything from tables to release, for days whose landed events changed.",
         ),
     ]
@@ -92,14 +86,9 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
     return sensor
 
 
-def freshness_checks(
-    landed: dg.AssetsDefinition, release: dg.AssetsDefinition
-) -> list[dg.AssetChecksDefinition]:
-    """Yesterday is landed by noon; the release is not older than two days. Warnings, never blocking."""
-    return [
-        *dg.build_time_partition_freshness_checks(assets=[landed], deadline_cron=LANDED_DEADLINE),
-        *dg.build_last_update_freshness_checks(assets=[release], lower_bound_delta=RELEASE_MAX_AGE),
-    ]
+def freshness_checks(landed: dg.AssetsDefinition) -> Sequence[dg.AssetChecksDefinition]:
+    """Yesterday is landed by noon. By partition, which freshness policies are not; a warning, never blocking."""
+    return dg.build_time_partition_freshness_checks(assets=[landed], deadline_cron=LANDED_DEADLINE)
 
 
 def range_tags(days: Sequence[date]) -> dict[str, str]:

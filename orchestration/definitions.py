@@ -28,12 +28,12 @@ def build_definitions(settings: Settings, resources: Mapping[str, object] | None
     partitions = daily(settings.first_day)
     events = event_assets(partitions, RETRIES)
     downstream = downstream_assets(load_manifest(settings.home), partitions, RETRIES)
-    checks = freshness_checks(events[0], downstream[-1])
+    checks = freshness_checks(events[0])
     real = default_resources(settings) | {"dbt": dbt_resource()}
     return dg.Definitions(
         assets=[*events, *downstream],
         asset_checks=checks,
-        jobs=jobs(partitions),
+        jobs=jobs(),
         schedules=[daily_landing(settings)],
         sensors=[changed_days(settings), dg.build_sensor_for_freshness_checks(freshness_checks=checks)],
         resources=real | dict(resources or {}),

@@ -36,7 +36,7 @@ class DemoError(AttuneError):
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """The world to simulate, and whether to serve it; `port` is preferred, another is taken if it is in use."""
+    """The world to simulate, and whether to serve it; `port` is preferred, any other will do."""
 
     users: int
     days: int
@@ -159,7 +159,7 @@ def call(url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """GET, or POST of a JSON body; the JSON answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - always our own loopback address
+    with urllib.request.urlopen(request, timeout=30) as response:
         answer: dict[str, Any] = json.loads(response.read())
     return answer
 
@@ -171,7 +171,8 @@ def summary(home: Home, result: RunResult, answers: Answers | None, seconds: flo
     lines = [
         "",
         f"Landed      {landed.rows:,} events, {landed.first_day} to {landed.last_day}",
-        f"Quarantined {landed.quarantined + landed.undated:,} rows, {landed.duplicates:,} duplicates ({reasons})",
+        f"Quarantined {landed.quarantined + landed.undated:,} rows and {landed.duplicates:,} duplicates:",
+        f"            {reasons}",
         *(f"{kind.capitalize():<14}{verdict}" for kind, verdict in model_verdicts(result).items()),
         f"Release     {result.release_id}",
     ]

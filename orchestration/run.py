@@ -21,9 +21,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from orchestration.assets import GATE
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import AttuneError, PipelineError, SourceError, one_line
-from orchestration.assets import GATE
 from orchestration.instance import ENGINE_TAG, end_interrupted_runs, open_instance
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days

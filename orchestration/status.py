@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
 from orchestration.landing import landing_summary
 from orchestration.lock import holder
 from orchestration.marts import current_manifest, dirty_days
-from orchestration.run import RunResult
 from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.run import RunResult
 
 KINDS = ("collaborative", "clv", "churn")
 

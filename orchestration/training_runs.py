@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -20,6 +21,7 @@ from orchestration.errors import NothingToDo
 from orchestration.marts import MartsManifest, current_manifest
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
+from training import plots
 from training.churn import read_churn, score_churn, write_churn
 from training.clv import read_clv, score_clv, write_clv
 from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
@@ -34,7 +36,7 @@ from training.recommenders import (
 from training.registry import DECISION, REASONS, DatasetProfile, ModelVersion, Registry
 from training.splits import Fold, folds
 from training.value_config import ChurnConfig, ClvConfig, CutoffConfig
-from training.value_evaluation import cutoffs_of, evaluate_churn, evaluate_clv
+from training.value_evaluation import ChurnEvaluation, ClvEvaluation, cutoffs_of, evaluate_churn, evaluate_clv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,6 +140,7 @@ def train_clv(
         frame = _read_frame(data)
         found = evaluate_clv(frame, value_folds(data, settings), config, settings.seed, champion)
         write_clv(found.model, place / "files")
+        figures = value_figures(found, "clv")
         version = registry.log_run(
             "clv",
             config=config.to_dict(),
@@ -147,12 +150,13 @@ def train_clv(
             feature_service=FEATURE_SERVICES["clv"],
             report=found.report,
             files=place / "files",
+            figures=figures,
             inputs=frame[list(found.model.features)].head(100),
             outputs=score_clv(found.model, frame.head(100))[["clv", "clv_low", "clv_high"]],
             dataset=_frame_profile(frame, data),
             tags=found.boundaries,
         )
-        return _gate(registry, version, found.report, validation_passed)
+        return _gate(registry, version, found.report, validation_passed, figures)
 
     return _train("clv", data.key(settings, config), data, models, again, fit)
 
@@ -168,6 +172,7 @@ def train_churn(
         frame = _read_frame(data)
         found = evaluate_churn(frame, value_folds(data, settings), config, settings.seed, champion)
         write_churn(found.model, place / "files")
+        figures = value_figures(found, "churn")
         version = registry.log_run(
             "churn",
             config=config.to_dict(),
@@ -177,12 +182,13 @@ def train_churn(
             feature_service=FEATURE_SERVICES["churn"],
             report=found.report,
             files=place / "files",
+            figures=figures,
             inputs=frame[list(found.model.features)].head(100),
             outputs=score_churn(found.model, frame.head(100))[["churn_probability"]],
             dataset=_frame_profile(frame, data),
             tags=found.boundaries,
         )
-        return _gate(registry, version, found.report, validation_passed)
+        return _gate(registry, version, found.report, validation_passed, figures)
 
     return _train("churn", data.key(settings, config), data, models, again, fit)
 
@@ -208,6 +214,11 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
         )
         interactions, recommender = fit_recommender(glob, data.until + timedelta(days=1), result.recipe)
         save_recommender(recommender, place / "files")
+        figures = {
+            "recall_by_depth": plots.recall_by_depth(result.recall_by_depth),
+            "recall_by_activity": plots.recall_by_activity(result.recall_by_activity),
+            "blend": plots.blend_weights(result.validation),
+        }
         version = registry.log_run(
             "collaborative",
             config={"als": als.to_dict(), "blend": blend.to_dict(), "popularity": popularity.to_dict()},
@@ -217,11 +228,31 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             feature_service="none: interactions_daily",
             report=result.report,
             files=place / "files",
+            figures=figures,
             dataset=DatasetProfile("interactions_daily", data.fingerprint, glob, len(interactions)),
         )
-        return _gate(registry, version, result.report, validation_passed=True)
+        return _gate(registry, version, result.report, True, figures)
 
     return _train("collaborative", data.key(settings, als, blend, popularity), data, models, again, fit)
+
+
+def value_figures(found: ChurnEvaluation | ClvEvaluation, kind: str) -> dict[str, Figure]:
+    """What a scientist wants to see of a value model, on the last fold."""
+    rows = found.predictions
+    truth = rows["truth"].to_numpy(dtype=np.float64)
+    scores = {row.name: rows[row.name].to_numpy(dtype=np.float64) for row in found.report.rows}
+    mine = scores[found.report.candidate.name]
+    gain = found.model.purchase.trees.gain()
+    shared = {"gains": plots.gains(truth, scores), "lift": plots.lift(truth, scores)}
+    if kind == "churn":
+        return shared | {
+            "calibration": plots.calibration(truth, {found.report.candidate.name: mine}),
+            "importance": plots.importance(gain),
+        }
+    return shared | {
+        "residuals_by_decile": plots.residuals_by_decile(truth, mine),
+        "importance": plots.importance(gain),
+    }
 
 
 def recommendation_horizon(data: Data) -> int:
@@ -256,9 +287,15 @@ def _train(
     return trained
 
 
-def _gate(registry: Registry, version: ModelVersion, report: ModelReport, validation_passed: bool) -> Trained:
+def _gate(
+    registry: Registry,
+    version: ModelVersion,
+    report: ModelReport,
+    validation_passed: bool,
+    figures: Mapping[str, Figure],
+) -> Trained:
     decision = decide(report, validation_passed, GateConfig())
-    return Trained(registry.promote(version, decision), report, decision)
+    return Trained(registry.promote(version, decision), report, decision, figures)
 
 
 def _recorded_decision(version: ModelVersion) -> Decision:

@@ -67,7 +67,7 @@ class Registry:
     """The tracking store and registry at one address.
 
     A SQLite store is created under a file lock, because several processes opening a fresh one at once break
-    it. `artifact_root` is where new experiments keep their files.
+    it. `artifact_root` is where new experiments keep their files; a server keeps them itself.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
@@ -178,6 +178,8 @@ class Registry:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
+        if self.tracking_uri.startswith(("http://", "https://")):
+            return str(self._client.create_experiment(name))
         place = self.artifact_root / kind
         place.mkdir(parents=True, exist_ok=True)
         return str(self._client.create_experiment(name, artifact_location=place.resolve().as_uri()))

@@ -1,5 +1,6 @@
 """The stage `release`: write one from the champions; once its predictions are online, make it current."""
 
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,10 @@ from orchestration.assets import (
 from orchestration.releasing import build_release, make_current
 from orchestration.resources import Models, Workspace
 from orchestration.training_runs import Data
+
+# A release is made every day.
+WARN_AGE = timedelta(hours=36)
+FAIL_AGE = timedelta(hours=60)
 
 
 def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
@@ -57,6 +62,7 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         description="The release that the service answers from; also in BentoML's store, with a Bento.",
         deps=[BUILT_RELEASE, PREDICTIONS],
         kinds={"bentoml"},
+        freshness_policy=dg.FreshnessPolicy.time_window(warn_window=WARN_AGE, fail_window=FAIL_AGE),
         **common,
     )
     def current(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:

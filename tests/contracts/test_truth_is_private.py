@@ -12,7 +12,7 @@ SEES_NO_TRUTH = ("feature_repo", "training", "serving", "transforms")
 # The layout names every place of a home, this one among them; it reads nothing.
 NAMES_THE_PLACE = {"feature_repo/layout.py"}
 # A place or a column of the truth; a variable `truth` for the labels of a data set is another thing.
-TRUTH_WORDS = re.compile(r"\.truth\b|['\"/]truth\b|\bsimulator\b|\balive_until\b|\bexpected_spend\b")
+TRUTH_WORDS = re.compile(r"\.truth\b|['\"/]truth\b|\bsimulator\b|\balive_until\b")
 
 
 def code_without_docstrings(path: Path) -> str:

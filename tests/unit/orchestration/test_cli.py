@@ -1,0 +1,121 @@
+"""The command line: help, usage, one-line errors and exit codes. No pipeline runs here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestration.cli import app, exit_code
+from orchestration.errors import GateRefused, HomeLocked, NothingToDo, SettingsError, SourceMissing
+from training.errors import BrokenRelease
+
+COMMANDS = ("demo", "run", "serve", "ui", "status", "simulate")
+ROOT = Path(__file__).parents[3]
+
+
+def attune(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", *arguments],
+        env={**os.environ, "ATTUNE_HOME": str(home), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_is_quick_for_nothing_heavy_is_imported() -> None:
+    script = (
+        "import sys, orchestration.cli as cli\n"
+        "heavy = {'dagster', 'pandas', 'duckdb', 'feast', 'mlflow', 'bentoml'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    started = monotonic()
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.stderr == ""
+    assert result.returncode == 0
+    assert monotonic() - started < 10
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert CliRunner().invoke(app, ["fly"]).exit_code == 2
+
+
+def test_days_the_wrong_way_round_are_a_usage_error() -> None:
+    arguments = ["run", "--source", "simulator", "--path", ".", "--from", "2024-02-01", "--to", "2024-01-01"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "is after" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError("x"), 2),
+        (HomeLocked("x"), 3),
+        (SourceMissing(Path("x"), "y"), 4),
+        (NothingToDo("x"), 5),
+        (GateRefused("x"), 6),
+        (BrokenRelease(Path("x"), "y"), 1),
+        (OSError(28, "No space left on device"), 1),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_each_expected_failure_has_its_exit_code(error: Exception, code: int | None) -> None:
+    assert exit_code(error) == code
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_wrong_environment_value_stops_the_start(tmp_path: Path) -> None:
+    assert_one_line(attune(tmp_path, "status", PORT="eighty"), 2, "PORT='eighty'", "1 to 65535")
+
+
+def test_serving_without_a_release_names_the_remedy(tmp_path: Path) -> None:
+    assert_one_line(attune(tmp_path, "serve"), 5, "no release", "attune demo")
+
+
+def test_an_unknown_source_names_the_known_ones(tmp_path: Path) -> None:
+    result = attune(tmp_path, "run", "--source", "shopify", "--path", ".")
+    assert_one_line(result, 2, "'shopify'", "online_retail, tabular, simulator")
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    result = attune(tmp_path, "run", "--source", "online_retail", "--path", str(tmp_path / "nowhere"))
+    assert_one_line(result, 4, "nowhere", "--path")
+    assert not (tmp_path / "landing").exists()
+
+
+def test_the_status_of_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
+    result = attune(tmp_path, "status")
+    assert result.returncode == 0
+    assert "nothing yet; `attune demo`" in result.stdout
+
+
+def test_the_status_is_also_json(tmp_path: Path) -> None:
+    result = attune(tmp_path, "status", "--json")
+    found = json.loads(result.stdout)
+    assert found["landed"]["rows"] == 0
+    assert found["release"] is None
+    assert found["champions"] == {"collaborative": None, "clv": None, "churn": None}

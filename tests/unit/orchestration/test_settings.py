@@ -1,0 +1,84 @@
+"""Settings: defaults, wrong values, and what children find in their environment."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration.errors import SettingsError
+from orchestration.settings import DEFAULTS, VARIABLES, process_environment, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = read_settings({})
+    home = Path(".attune").absolute()
+    assert settings.home.root == home
+    assert settings.source is None
+    assert settings.first_day == date(2000, 1, 1)
+    assert settings.port == 8011
+    assert settings.mlflow_tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
+    assert settings.dagster_home == home / "dagster"
+
+
+def test_blank_means_unset() -> None:
+    assert read_settings(dict.fromkeys(DEFAULTS, "  ")) == read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("PORT", "eighty", "1 to 65535"),
+        ("PORT", "0", "1 to 65535"),
+        ("ATTUNE_WORKERS", "65", "1 to 64"),
+        ("ATTUNE_SEED", "-1", "0 to 2147483647"),
+        ("ATTUNE_FIRST_DAY", "01/02/2020", "2000-01-01"),
+        ("ATTUNE_SCHEDULE", "daily", "five cron fields"),
+        ("LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("REDIS_URL", "http://cache", "redis://"),
+    ],
+)
+def test_a_wrong_value_names_the_variable_the_value_and_the_allowed_ones(
+    name: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: value})
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+    assert allowed in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_source_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="ATTUNE_SOURCE='shopify'.*online_retail, tabular, simulator"):
+        read_settings({"ATTUNE_SOURCE": "shopify", "ATTUNE_SOURCE_PATH": "drops"})
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [({"ATTUNE_SOURCE": "simulator"}, "ATTUNE_SOURCE_PATH"), ({"ATTUNE_SOURCE_PATH": "d"}, "ATTUNE_SOURCE ")],
+)
+def test_source_and_path_come_together(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(SettingsError, match=missing):
+        read_settings(given)
+
+
+def test_the_redis_password_is_filled_in_and_never_shown() -> None:
+    settings = read_settings({"REDIS_URL": "redis://cache:6379/0", "REDIS_PASSWORD": "p@ss"})
+    assert settings.redis_url == "redis://:p%40ss@cache:6379/0"
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"REDIS_URL": "http://:secret@cache"})
+    assert "secret" not in str(caught.value)
+
+
+def test_children_get_absolute_directories_and_no_telemetry(tmp_path: Path) -> None:
+    environment = process_environment(read_settings({"ATTUNE_HOME": str(tmp_path / "shop")}))
+    assert environment["ATTUNE_HOME"] == str(tmp_path / "shop")
+    assert environment["DAGSTER_HOME"] == str(tmp_path / "shop" / "dagster")
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment["DAGSTER_DISABLE_TELEMETRY"] == "1"
+    assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+
+
+def test_every_variable_is_explained_once() -> None:
+    assert len(DEFAULTS) == len(VARIABLES)
+    assert all(variable.meaning for variable in VARIABLES)

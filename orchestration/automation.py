@@ -87,7 +87,7 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
 
 
 def freshness_checks(landed: dg.AssetsDefinition) -> Sequence[dg.AssetChecksDefinition]:
-    """Yesterday is landed by noon. By partition, which freshness policies are not; a warning, never blocking."""
+    """Yesterday is landed by noon: by partition, which freshness policies are not. Warns, never blocks."""
     return dg.build_time_partition_freshness_checks(assets=[landed], deadline_cron=LANDED_DEADLINE)
 
 

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ def _land_batch(
     result = validate_events(batch.frame)
     undated.append(result.rejected[result.rejected["event_date"].isna()])
     slices = _by_day(result.valid)
-    rejected: dict[date, pd.DataFrame] = dict(list(result.rejected.groupby("event_date", sort=False)))  # type: ignore[arg-type]
+    rejected = _quarantine_by_day(source, result.rejected)
     stray = sorted(day for day in {*slices, *rejected} if day not in batch.days)
     if stray:
         raise LandingError(
@@ -216,7 +217,8 @@ def _land_batch(
     for day in batch.days:
         if day in slices or day in rejected:
             events = slices.get(day, result.valid.slice(0, 0))
-            yield _land_day(home, source, day, events, rejected.get(day, result.rejected.iloc[:0]))
+            quarantine = rejected.get(day, QUARANTINE_SCHEMA.empty_table())
+            yield _land_day(home, source, day, events, quarantine)
 
 
 def _by_day(events: pa.Table) -> dict[date, pa.Table]:
@@ -232,11 +234,19 @@ def _by_day(events: pa.Table) -> dict[date, pa.Table]:
     }
 
 
-def _land_day(home: Home, source: str, day: date, events: pa.Table, rejected: pd.DataFrame) -> LandedDay:
+def _quarantine_by_day(source: str, rejected: pd.DataFrame) -> dict[date, pa.Table]:
+    """The rejected rows whose day is known, as one sorted table cut into its days."""
+    dated = rejected[rejected["event_date"].notna()].sort_values("event_date", kind="stable")
+    table = _quarantine_table(source, dated)
+    days = dated["event_date"].tolist()
+    bounds = [row for row, day in enumerate(days) if row == 0 or day != days[row - 1]] + [len(days)]
+    return {days[start]: _sorted(table.slice(start, end - start)) for start, end in pairwise(bounds)}
+
+
+def _land_day(home: Home, source: str, day: date, events: pa.Table, quarantine: pa.Table) -> LandedDay:
     path = home.events / f"event_date={day}" / EVENTS_FILE
     quarantine_path = home.quarantine / f"event_date={day}" / QUARANTINE_FILE
-    quarantine = _quarantine_table(source, rejected)
-    duplicates = int((rejected["reason"] == "duplicate").sum())
+    duplicates = pc.sum(pc.equal(quarantine["reason"], "duplicate")).as_py() or 0
     metadata = {
         "attune.rows": str(events.num_rows),
         "attune.content_hash": content_hash(events),
@@ -266,7 +276,7 @@ def _land_undated(home: Home, source: str, parts: list[pd.DataFrame]) -> int:
     """Replaces this source's rows in the quarantine of unknown days; returns their number."""
     path = home.quarantine / f"event_date={UNKNOWN_DAY}" / QUARANTINE_FILE
     filled = [part for part in parts if len(part)]
-    own = _quarantine_table(source, pd.concat(filled) if filled else parts[0].iloc[:0])
+    own = _sorted(_quarantine_table(source, pd.concat(filled) if filled else parts[0].iloc[:0]))
     before = _read_quarantine(path)
     others = before.filter(pc.not_equal(before["source"], source))
     after = pa.concat_tables([others, own])
@@ -291,8 +301,11 @@ def _write_quarantine(path: Path, rows: pa.Table) -> None:
 def _quarantine_table(source: str, rejected: pd.DataFrame) -> pa.Table:
     names = [name for name in QUARANTINE_SCHEMA.names if name != "source"]
     frame = rejected[names].assign(source=source)
-    table = pa.Table.from_pandas(frame, QUARANTINE_SCHEMA, preserve_index=False).replace_schema_metadata(None)
-    return table.sort_by([("event_id", "ascending"), ("raw", "ascending"), ("reason", "ascending")])
+    return pa.Table.from_pandas(frame, QUARANTINE_SCHEMA, preserve_index=False).replace_schema_metadata(None)
+
+
+def _sorted(quarantine: pa.Table) -> pa.Table:
+    return quarantine.sort_by([("event_id", "ascending"), ("raw", "ascending"), ("reason", "ascending")])
 
 
 def _named(rejected: pd.DataFrame, entity: str) -> pd.DataFrame:

@@ -69,12 +69,12 @@ class OnlineRetailSource:
         return cls(path, pa.concat_tables(tables).combine_chunks())
 
     def days(self) -> list[date]:
-        return sorted(set(self._day.dropna()))
+        return [day.as_py() for day in pc.unique(self._day.drop_null()).sort()]
 
     def events(self, days: Sequence[date]) -> Iterator[EventBatch]:
         """One batch: the whole file fits and is validated fastest at once."""
-        wanted = self._day.isin(set(days)) | self._day.isna()
-        yield EventBatch(tuple(days), self._frame[wanted.to_numpy()])
+        wanted = pc.or_(pc.is_in(self._day, value_set=pa.array(days, pa.date32())), pc.is_null(self._day))
+        yield EventBatch(tuple(days), self._frame[np.asarray(wanted)])
 
     def items(self) -> pd.DataFrame:
         """One row per product sold or returned: commonest description, median price, first sale."""
@@ -100,8 +100,8 @@ class OnlineRetailSource:
         return _as_events(self.lines)
 
     @cached_property
-    def _day(self) -> pd.Series:
-        return pd.Series(row_days(self._frame).to_pylist(), dtype=object)
+    def _day(self) -> pa.Array:
+        return row_days(self._frame)
 
     @cached_property
     def _accepted(self) -> pd.DataFrame:

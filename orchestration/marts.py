@@ -37,6 +37,7 @@ KEPT_VERSIONS = 3
 VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 UNFINISHED = ".unfinished-"
 MANIFEST = "manifest.json"
+WINDOW_FILE = "window.csv"
 READER_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "4GB",
@@ -71,9 +72,14 @@ class MartsVersion:
 # dbt
 
 
-def transforms_vars(days: Sequence[date] | None) -> dict[str, list[str]]:
-    """dbt variables that make a run rebuild these days; none given means every landed day."""
-    return {"days": [day.isoformat() for day in sorted(set(days or ()))]}
+def write_window(home: Home, days: Sequence[date] | None) -> None:
+    """Writes the days that the next dbt run rebuilds; none given means every landed day.
+
+    A file, because a changed `--vars` would make dbt parse the whole project again (2 s).
+    """
+    home.dbt_target.mkdir(parents=True, exist_ok=True)
+    lines = [day.isoformat() for day in sorted(set(days or ()))]
+    (home.dbt_target / WINDOW_FILE).write_text("\n".join(["day", *lines, ""]), encoding="utf-8")
 
 
 def dbt_environment(home: Home) -> dict[str, str]:
@@ -87,12 +93,12 @@ def dbt_environment(home: Home) -> dict[str, str]:
 
 
 def dbt_arguments(
-    days: Sequence[date] | None, full_refresh: bool = False, select: str | None = None, command: str = "build"
+    home: Home, full_refresh: bool = False, select: str | None = None, command: str = "build"
 ) -> list[str]:
     """Arguments of `dbt` for a production run; unit tests belong to the test suite and are left out."""
     arguments = [command, "--project-dir", str(TRANSFORMS), "--profiles-dir", str(TRANSFORMS)]
     arguments += ["--no-version-check", "--log-level-file", "none"]
-    arguments += ["--vars", json.dumps(transforms_vars(days))]
+    arguments += ["--vars", json.dumps({"window_file": str((home.dbt_target / WINDOW_FILE).resolve())})]
     if command in ("build", "test"):
         arguments += ["--exclude-resource-type", "unit_test"]
     if full_refresh:
@@ -102,12 +108,12 @@ def dbt_arguments(
     return arguments
 
 
-def prepare_home(home: Home) -> None:
-    """Makes the folders that dbt expects; raises NothingToDo if nothing has been landed."""
+def prepare_home(home: Home, days: Sequence[date] | None) -> None:
+    """Makes what a dbt run for these days expects; raises NothingToDo if nothing has been landed."""
     if not any(home.events.glob("event_date=*/*.parquet")):
         raise NothingToDo(f"no events are landed under {home.events}; run `attune run` with a source first.")
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    home.dbt_target.mkdir(parents=True, exist_ok=True)
+    write_window(home, days)
 
 
 def run_dbt(
@@ -117,9 +123,9 @@ def run_dbt(
 
     Raises PipelineError naming the models and tests that failed; the published marts stay as they were.
     """
-    prepare_home(home)
+    prepare_home(home, days)
     finished = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(days, full_refresh, select)],
+        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(home, full_refresh, select)],
         env={**os.environ, **dbt_environment(home)},
         capture_output=True,
         text=True,

@@ -85,13 +85,13 @@ def transform_assets(
         dbt: dg.ResourceParam[DbtCliResource],
     ) -> Iterator[Any]:
         with workspace.writing() as home:
-            prepare_home(home)
             days = as_days(config.days or context.partition_keys)
             full = config.full_refresh or needs_full_refresh(home, days)
+            prepare_home(home, None if full else days)
             hashes = landed_days(home)
             context.log.info("building %s", "every landed day" if full else describe(days))
             invocation = dbt.cli(
-                dbt_arguments(None if full else days, full),
+                dbt_arguments(home, full),
                 context=context,
                 target_path=home.dbt_target.resolve(),
                 raise_on_error=False,
@@ -163,7 +163,7 @@ def _parse_project(home: Home, path: Path) -> None:
     home.dbt_target.mkdir(parents=True, exist_ok=True)
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
     finished = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(None, command="parse")],
+        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(home, command="parse")],
         env={**os.environ, **dbt_environment(home)},
         capture_output=True,
         text=True,

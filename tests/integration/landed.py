@@ -81,17 +81,17 @@ class Transforms:
         self._manifest: Any = None
         home = Home(folder / "empty")
         land_day(home, date(2024, 1, 1), [])
-        self._manifest = self._invoke(home, dbt_arguments([], command="parse"))
+        self._manifest = self._invoke(home, dbt_arguments(home, command="parse"))
 
     def run(
         self, home: Home, days: Sequence[date] = (), full_refresh: bool = False, command: str = "run"
     ) -> None:
         """Builds the models (`command="build"`: and tests them) for these days; default: every landed day."""
-        self._invoke(home, dbt_arguments(days, full_refresh, command=command))
+        self._invoke(home, dbt_arguments(home, full_refresh, command=command), days)
 
     def invoke(self, home: Home, command: Sequence[str], variables: Mapping[str, Any]) -> None:
         """Any dbt command with these variables."""
-        arguments = dbt_arguments([], command=command[0])
+        arguments = dbt_arguments(home, command=command[0])
         arguments[arguments.index("--vars") + 1] = json.dumps(variables)
         self._invoke(home, [*arguments, *command[1:]])
 
@@ -102,12 +102,12 @@ class Transforms:
 
     def unit_tests(self, home: Home) -> list[tuple[str, str]]:
         """Name and status of each dbt unit test; `home` holds built models, whose columns they need."""
-        arguments = [*dbt_arguments([], command="run")[1:], "--select", "test_type:unit"]
+        arguments = [*dbt_arguments(home, command="run")[1:], "--select", "test_type:unit"]
         results = self._invoke(home, ["test", *arguments])
         return [(result.node.name, str(result.status)) for result in results]
 
-    def _invoke(self, home: Home, arguments: list[str]) -> Any:
-        prepare_home(home)
+    def _invoke(self, home: Home, arguments: list[str], days: Sequence[date] = ()) -> Any:
+        prepare_home(home, days)
         self.point_to(home)
         os.environ.update(dbt_environment(home), ATTUNE_HOME=str(self._link))
         try:

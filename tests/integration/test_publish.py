@@ -246,6 +246,9 @@ def test_a_failed_build_names_the_model_and_publishes_nothing(home: Home) -> Non
     assert json.loads((home.current_marts / "manifest.json").read_text())["rows"]["user_features"] == 6
 
 
-def test_variables_are_sorted_days() -> None:
-    assert marts.transforms_vars([DAYS[1], DAYS[0], DAYS[1]]) == {"days": ["2024-05-01", "2024-05-02"]}
-    assert marts.transforms_vars(None) == {"days": []}
+def test_the_window_is_a_file_of_sorted_days(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    marts.write_window(home, [DAYS[1], DAYS[0], DAYS[1]])
+    assert (home.dbt_target / marts.WINDOW_FILE).read_text() == "day\n2024-05-01\n2024-05-02\n"
+    marts.write_window(home, None)
+    assert (home.dbt_target / marts.WINDOW_FILE).read_text() == "day\n"

@@ -1,6 +1,7 @@
 """The registry against an MLflow server of its own, as docker-compose.yml runs it: files go to the server."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         wait_until_healthy(address, process)
         yield address, kept
     finally:
-        process.terminate()
+        # The server's own children too; nothing of it is kept, so nothing needs to end in order.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
 

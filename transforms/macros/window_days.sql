@@ -2,7 +2,7 @@
 {% macro window_days() -%}
     {%- set days = [] -%}
     {%- if not flags.FULL_REFRESH -%}
-        {%- for day in (var('days', []) or []) -%}
+        {%- for day in (var('days', []) or read_window()) -%}
             {%- if not modules.re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}', day | string) -%}
                 {{ exceptions.raise_compiler_error(
                     "var `days` holds '" ~ day ~ "'; give days as YYYY-MM-DD strings, for example ['2024-05-01']"

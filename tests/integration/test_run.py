@@ -1,0 +1,231 @@
+"""`attune run` through the real engine, on a small simulated world: released, repeated, interrupted, locked.
+
+The world is simulated once and run once; what an interrupted run must arrive at is compared with that.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from feature_repo.layout import Home
+from orchestration.completion import is_complete
+from orchestration.landing import landed_days, landing_summary
+from orchestration.lock import hold
+from orchestration.marts import current_manifest, dirty_days
+from orchestration.simulator import simulate
+from training.artifacts import Release, current_release_id, load_release
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+USERS, DAYS, END = 300, 260, date(2026, 1, 31)
+LATE_DAY = date(2026, 1, 20)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A simulated world and a home that was run on it once, uninterrupted."""
+
+    world: Path
+    home: Home
+
+
+def command(home: Path, world: Path, *options: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "orchestration.cli",
+        "run",
+        "--source",
+        "simulator",
+        "--path",
+        str(world),
+        *options,
+    ]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "ATTUNE_HOME": str(home)}
+
+
+def attune_run(home: Path, world: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(home, world, *options),
+        env=environment(home),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    base = tmp_path_factory.mktemp("shop")
+    simulate(base / "world", USERS, DAYS, seed=3, end_date=END)
+    result = attune_run(base / "home", base / "world")
+    assert result.returncode == 0, result.stderr + result.stdout
+    return Shop(base / "world", Home(base / "home"))
+
+
+def release_of(home: Home) -> Release:
+    release_id = current_release_id(home.current_release)
+    assert release_id is not None
+    return load_release(home.release(release_id))
+
+
+def mart(home: Home, name: str) -> pd.DataFrame:
+    with duckdb.connect() as connection:
+        return connection.execute(f"select * from read_parquet('{home.mart_glob(name)}') order by all").df()
+
+
+def candidates(home: Home) -> pd.DataFrame:
+    with duckdb.connect() as connection:
+        return connection.execute(
+            "select user_id, item_ids, algorithms, seen from read_parquet(?) order by user_id",
+            [home.prediction_glob("user_candidates")],
+        ).df()
+
+
+def assert_same_result(found: Home, expected: Home) -> None:
+    """The same marts, candidates and release content, whatever happened on the way."""
+    assert landed_days(found) == landed_days(expected)
+    assert dirty_days(found) == []
+    assert is_complete(found)
+    for name in ("orders", "sessions", "user_features", "item_features", "interactions", "item_pairs"):
+        pd.testing.assert_frame_equal(mart(found, name), mart(expected, name), rtol=1e-9)
+    pd.testing.assert_frame_equal(candidates(found), candidates(expected))
+    mine, theirs = release_of(found), release_of(expected)
+    assert mine.popularity == theirs.popularity
+    assert mine.factors.item_ids == theirs.factors.item_ids
+    assert abs(mine.factors.vectors - theirs.factors.vectors).max() < 1e-5
+    assert mine.manifest.models.keys() == theirs.manifest.models.keys()
+
+
+def test_a_run_lands_publishes_and_releases(shop: Shop) -> None:
+    summary = landing_summary(shop.home)
+    assert summary.rows > 20_000
+    assert summary.quarantined > 0
+    assert summary.duplicates > 0
+    manifest = current_manifest(shop.home)
+    assert manifest is not None
+    assert manifest.data_until == END
+    release = release_of(shop.home)
+    assert release.manifest.data_until == END
+    assert "collaborative" in release.manifest.models
+    assert len(release.items) == manifest.rows["items"]
+    assert len(candidates(shop.home)) > 0.5 * USERS
+
+
+def test_the_same_again_has_nothing_to_do(shop: Shop) -> None:
+    before = release_of(shop.home).release_id
+    result = attune_run(shop.home.root, shop.world)
+    assert result.returncode == 0, result.stderr
+    assert "Nothing new" in result.stdout
+    assert "build and test tables" not in result.stdout
+    assert release_of(shop.home).release_id == before
+
+
+def test_status_tells_of_it_as_json(shop: Shop) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "status", "--json"],
+        env=environment(shop.home.root),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(result.stdout)
+    assert found["complete"]
+    assert found["dirty_days"] == []
+    assert found["landed"]["last_day"] == END.isoformat()
+    assert found["features"]["user_behavior"].startswith("2026-02-01T00:00:00")
+    assert found["champions"]["collaborative"]["metrics"]["all_recall_at_20"] > 0
+    assert found["release"]["release_id"] == release_of(shop.home).release_id
+
+
+def test_two_runs_at_once_are_one_run_and_a_clear_error(shop: Shop) -> None:
+    with hold(shop.home.lock):
+        result = attune_run(shop.home.root, shop.world)
+    assert result.returncode == 3
+    assert result.stderr == (
+        f"error: another run (process {os.getpid()}) is working in {shop.home.root}; "
+        "wait for it to end, or use another ATTUNE_HOME.\n"
+    )
+
+
+def test_no_day_in_the_asked_range_is_an_input_error(shop: Shop) -> None:
+    result = attune_run(shop.home.root, shop.world, "--from", "2030-01-01")
+    assert result.returncode == 4
+    assert "it has events from" in result.stderr
+    assert is_complete(shop.home)
+
+
+def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    day_file = home.events / f"event_date={LATE_DAY}" / "events.parquet"
+    day_file.unlink()
+    result = attune_run(home.root, shop.world)
+    assert result.returncode == 0, result.stderr
+    assert "(1 changed)" in result.stdout
+    assert_same_result(home, shop.home)
+
+
+# A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.
+KILL_AFTER = (
+    "land events",
+    "build and test tables",
+    "publish tables",
+    "train recommendations",
+    "write release",
+)
+
+
+@contextmanager
+def running(home: Path, world: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command(home, world), env=environment(home), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_run_killed_again_and_again_ends_where_an_uninterrupted_one_does(
+    shop: Shop, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    with running(home.root, shop.world) as process:
+        deadline = time.monotonic() + 120
+        while not home.warehouse.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        kill(process)  # while dbt writes
+    assert current_manifest(home) is None
+    for stage in KILL_AFTER:
+        with running(home.root, shop.world) as process:
+            assert process.stdout is not None
+            if not any(f"done   {stage} " in line for line in process.stdout):
+                pytest.fail(f"the run ended before {stage!r}")
+            kill(process)
+        assert not is_complete(home)
+    result = attune_run(home.root, shop.world)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert_same_result(home, shop.home)

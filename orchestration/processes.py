@@ -110,7 +110,8 @@ def run_ui(settings: Settings, dagster_port: int, mlflow_port: int, say: Callabl
     # Both once, before several processes would each begin to do it on a fresh home.
     load_manifest(settings.home)
     Models(settings).open()
-    environment = _environment(settings)
+    # Warnings about libraries' interfaces would bury what the UIs have to say.
+    environment = _environment(settings) | {"PYTHONWARNINGS": "ignore"}
     children = [
         subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
         for command in (dagster_command(dagster_port), mlflow_command(settings, mlflow_port))

@@ -150,7 +150,7 @@ def _fit_amount(buyers: pd.DataFrame, log_spend: FloatArray, config: ClvConfig, 
         log_spend[~latest],
         folds.number[~latest],
         "squared",
-        config.features,
+        config.amount_features,
         config.amount,
         seed,
     )

@@ -19,18 +19,27 @@ VALUE_FEATURES = (
     "gap_cv",
     "overdue_ratio",
     "spend_total",
-    "max_order_amount",
     "spend_decay_90d",
     "orders_decay_30d",
     "orders_decay_90d",
     "mean_order_value",
     "mean_order_units",
     "return_share",
-    "event_count_total",
-    "events_decay_30d",
-    "events_decay_90d",
     "views_decay_30d",
     "carts_decay_30d",
+)
+
+# What a buyer spends follows what they spent: more features fitted noise on earlier folds.
+AMOUNT_FEATURES = (
+    "recency_days",
+    "tenure_days",
+    "order_day_count",
+    "mean_gap_days",
+    "overdue_ratio",
+    "spend_total",
+    "spend_decay_90d",
+    "orders_decay_90d",
+    "mean_order_value",
 )
 
 
@@ -133,6 +142,7 @@ class ClvConfig:
     amount: TreesConfig = field(default_factory=lambda: TreesConfig(rounds=80))
     season: SeasonConfig = field(default_factory=SeasonConfig)
     features: tuple[str, ...] = VALUE_FEATURES
+    amount_features: tuple[str, ...] = AMOUNT_FEATURES
     coverage: float = 0.8
 
     def __post_init__(self) -> None:

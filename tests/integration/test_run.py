@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.layout import Home
@@ -183,6 +184,46 @@ def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, 
     assert result.returncode == 0, result.stderr
     assert "(1 changed)" in result.stdout
     assert_same_result(home, shop.home)
+
+
+def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    drop_last_row(home.events / f"event_date={LATE_DAY}" / "events.parquet")
+    assert dirty_days(home) == [LATE_DAY]
+    selection = ["--select", 'group:"transforms"', "--partition", LATE_DAY.isoformat()]
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "dagster",
+            "asset",
+            "materialize",
+            "-m",
+            "orchestration.definitions",
+            *selection,
+        ],
+        env=environment(home.root) | {"DAGSTER_HOME": str(home.dagster)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert dirty_days(home) == []
+    kpis = mart(home, "daily_kpis").merge(
+        mart(shop.home, "daily_kpis"), on="event_date", suffixes=("", "_before")
+    )
+    changed = kpis[kpis["event_count"] != kpis["event_count_before"]]
+    assert changed["event_date"].dt.date.tolist() == [LATE_DAY]
+
+
+def drop_last_row(path: Path) -> None:
+    """A corrected day: one event fewer, under another content hash."""
+    table = pq.read_table(path)
+    shorter = table.slice(0, table.num_rows - 1)
+    metadata = dict(table.schema.metadata) | {b"attune.content_hash": b"corrected"}
+    pq.write_table(shorter.replace_schema_metadata(metadata), path)
 
 
 # A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
     settings = replace(settings, source=request.source, source_path=request.path.expanduser().absolute())
     home = settings.home
     source = open_source(request.source, request.path.expanduser().absolute())
-    days = choose_days(source, request, settings.first_day)
+    days, warnings = choose_days(source, request, settings.first_day, datetime.now(UTC).date())
     with hold(home.lock), quiet_output(home.root / "logs" / "run.log", settings.log_level):
         instance = open_instance(settings)
         try:
@@ -119,26 +119,39 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
         release_id=_release_id(settings),
         seconds=monotonic() - started,
         assets=assets,
-        warnings=engine.warnings,
+        warnings=[*warnings, *engine.warnings],
     )
 
 
-def choose_days(source: Source, request: RunRequest, first_day: date) -> list[date]:
-    """The days of the source within the request; raises SourceError if there is none."""
+def choose_days(
+    source: Source, request: RunRequest, first_day: date, today: date
+) -> tuple[list[date], list[str]]:
+    """The days of the source within the request, and warnings about days that no partition can hold.
+
+    Such days (a clock at 1970, a century typed wrongly) are left out by name, so that one bad row does not
+    keep a shop from running. Raises SourceError if no day is left.
+    """
     available = source.days()
     if not available:
         raise SourceError(f"{request.path}: the source {source.name} holds no dated event. Check --path.")
-    chosen = [day for day in available if day >= (request.first or day) and day <= (request.last or day)]
+    asked = [day for day in available if (request.first or day) <= day <= (request.last or day)]
     span = f"it has events from {available[0]} to {available[-1]}"
+    if not asked:
+        wanted = f"from {request.first or available[0]} to {request.last or available[-1]}"
+        raise SourceError(f"{request.path}: no event {wanted}; {span}. Change --from or --to.")
+    chosen = [day for day in asked if first_day <= day <= today]
+    limits = f"outside {first_day} (ATTUNE_FIRST_DAY) to {today}"
     if not chosen:
-        asked = f"from {request.first or available[0]} to {request.last or available[-1]}"
-        raise SourceError(f"{request.path}: no event {asked}; {span}. Change --from or --to.")
-    if chosen[0] < first_day:
         raise SourceError(
-            f"{request.path}: {span}, before ATTUNE_FIRST_DAY={first_day}. "
-            f"Use --from {first_day}, or set ATTUNE_FIRST_DAY earlier."
+            f"{request.path}: {span}, all {limits}. Correct the dates, or set ATTUNE_FIRST_DAY earlier."
         )
-    return chosen
+    strays = [day.isoformat() for day in asked if not first_day <= day <= today]
+    if not strays:
+        return chosen, []
+    named = ", ".join(strays[:3]) + (" and others" if len(strays) > 3 else "")
+    return chosen, [
+        f"{len(strays)} days {limits} are not landed: {named}. Correct their dates at the source."
+    ]
 
 
 @dataclass

@@ -11,6 +11,11 @@ The forecast is the best linear one under a Gaussian process over cut-off days: 
 Rasmussen & Williams 2006, sections 2.7 and 4.2.3, exp-sine-squared and exponential kernels). With less than
 a year of data it reverts towards the mean of the folds; with more it leans on the same season of earlier
 years. The kernel's scale cancels; its shape is a stated prior (`SeasonConfig`), not fitted.
+
+What is measured: on nine months of one real shop the forecast was closer than the latest level at the turn
+of the season (expected calibration error .03 against .08) and further off on every fold before it (.06
+against .02, .13 against .10). Which is better for a shop shows in its reports, where
+`xgboost_latest_level` stands beside the candidate; with under a year of data neither can know.
 """
 
 from collections.abc import Sequence

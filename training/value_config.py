@@ -8,6 +8,16 @@ from typing import Any
 
 from training.errors import InvalidConfig
 
+# What visits say between orders; constant, and so left out, where a shop's data has no views and carts.
+BROWSING_FEATURES = (
+    "views_decay_7d",
+    "views_decay_30d",
+    "views_decay_90d",
+    "views_trend_7d_30d",
+    "carts_decay_30d",
+    "carts_decay_90d",
+)
+
 # What the trees may split on: fields of the feature services and of `derive_user`. Columns that do not vary
 # in the training frame (a shop without page views) are left out at fitting.
 VALUE_FEATURES = (
@@ -25,8 +35,7 @@ VALUE_FEATURES = (
     "mean_order_value",
     "mean_order_units",
     "return_share",
-    "views_decay_30d",
-    "carts_decay_30d",
+    *BROWSING_FEATURES,
 )
 
 # What a buyer spends follows what they spent: more features fitted noise on earlier folds.
@@ -40,6 +49,7 @@ AMOUNT_FEATURES = (
     "spend_decay_90d",
     "orders_decay_90d",
     "mean_order_value",
+    *BROWSING_FEATURES,
 )
 
 

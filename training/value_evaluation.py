@@ -6,7 +6,7 @@ release: what was evaluated is what is released.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -106,7 +106,7 @@ def evaluate_churn(
         scores = _churn_scores(model, train, test, champion if fold is folds[-1] else None, fold.horizon_days)
         reports.append(_churn_report(fold, truth, scores, train, seed, draws))
     predictions = _predictions(test, truth, scores)
-    return ChurnEvaluation(model, tuple(reports), predictions, folds[-1].boundaries)
+    return ChurnEvaluation(model, _with_earlier_folds(reports), predictions, folds[-1].boundaries)
 
 
 def evaluate_clv(
@@ -130,7 +130,7 @@ def evaluate_clv(
     predictions = _predictions(test, truth, scores).assign(
         low=scored["clv_low"].to_numpy(), high=scored["clv_high"].to_numpy()
     )
-    return ClvEvaluation(model, tuple(reports), predictions, folds[-1].boundaries)
+    return ClvEvaluation(model, _with_earlier_folds(reports), predictions, folds[-1].boundaries)
 
 
 def cutoffs_of(folds: Sequence[Fold]) -> list[datetime]:
@@ -257,6 +257,19 @@ def _score_rows(
             differences[primary] = paired(scores.values[CANDIDATE], score, seed=seed, draws=draws)
         rows.append(ScoreRow(name, scores.roles[name], values, differences))
     return rows
+
+
+def _with_earlier_folds(reports: list[ModelReport]) -> tuple[ModelReport, ...]:
+    """The reports, the last one with a note on each fold before it."""
+    *earlier, last = reports
+    notes = []
+    for report in earlier:
+        figures = [
+            f"{row.name} {', '.join(f'{name} {value.value:.3f}' for name, value in row.metrics.items())}"
+            for row in report.rows
+        ]
+        notes.append(f"Fold of {report.cutoff:%Y-%m-%d}: {'; '.join(figures)}.")
+    return (*earlier, replace(last, notes=[*last.notes, *notes]))
 
 
 def _rows(frame: pd.DataFrame, cutoffs: Sequence[datetime]) -> pd.DataFrame:

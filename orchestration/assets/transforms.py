@@ -13,16 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import dagster as dg
+import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from feature_repo.layout import Home
 from orchestration.assets import LANDED, MARTS, OWNERS, WRITER_POOL, Result
 from orchestration.completion import built, forget_built, note_built
-from orchestration.errors import PipelineError
+from orchestration.errors import PipelineError, one_line
 from orchestration.landing import landed_days
 from orchestration.marts import (
     TRANSFORMS,
@@ -37,6 +38,8 @@ from orchestration.marts import (
 )
 from orchestration.partitions import as_days, describe
 from orchestration.resources import Workspace
+
+WAREHOUSE_SECONDS = 300.0
 
 
 class TransformsConfig(dg.Config):
@@ -85,6 +88,7 @@ def transform_assets(
         dbt: dg.ResourceParam[DbtCliResource],
     ) -> Iterator[Any]:
         with workspace.writing() as home:
+            wait_for_warehouse(home)
             days = as_days(config.days or context.partition_keys)
             full = config.full_refresh or needs_full_refresh(home, days)
             prepare_home(home, None if full else days)
@@ -122,6 +126,27 @@ def transform_assets(
         return dg.MaterializeResult(metadata=metadata | {"seconds": round(monotonic() - started, 1)})
 
     return [transforms, marts]
+
+
+def wait_for_warehouse(home: Home, seconds: float = WAREHOUSE_SECONDS) -> None:
+    """Returns once no other process has the DuckDB file open.
+
+    A run that was killed may leave its dbt process, which ends by itself soon after. Raises PipelineError
+    with DuckDB's words, which name the process, if somebody else keeps it open.
+    """
+    deadline = monotonic() + seconds
+    while home.warehouse.exists():
+        try:
+            duckdb.connect(home.warehouse).close()
+        except duckdb.IOException as error:
+            if "lock" not in str(error) or monotonic() > deadline:
+                raise PipelineError(
+                    f"{home.warehouse} cannot be opened: {one_line(error)}. Close what has it open; "
+                    "readers use the published Parquet."
+                ) from error
+            sleep(0.5)
+        else:
+            return
 
 
 def publish_built(home: Home) -> dict[str, Any]:

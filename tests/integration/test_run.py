@@ -227,13 +227,7 @@ def drop_last_row(path: Path) -> None:
 
 
 # A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.
-KILL_AFTER = (
-    "land events",
-    "build and test tables",
-    "publish tables",
-    "train recommendations",
-    "write release",
-)
+KILL_AFTER = ("build and test tables", "publish tables", "write release")
 
 
 @contextmanager

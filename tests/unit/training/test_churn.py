@@ -89,3 +89,4 @@ def test_a_report_has_the_baselines_the_champion_and_paired_differences() -> Non
     assert set(found.report.candidate.metrics) == {"roc_auc", "ece", "brier", "log_loss"}
     assert found.boundaries["training_labels_end"] == f"{cutoff(4) + timedelta(days=60):%Y-%m-%d}"
     assert len(found.predictions) == 400
+    assert sum(note.startswith("Fold of ") for note in found.report.notes) == 2

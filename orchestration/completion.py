@@ -22,6 +22,7 @@ ONLINE_NOTE = "materialized.json"
 RELEASE_NOTE = "complete.json"
 BUILT_NOTE = "built.json"
 WAITING_NOTE = "waiting.json"
+PACKAGED_NOTE = "packaged.json"
 TRAINED_NOTE = "trained.json"
 
 
@@ -150,6 +151,16 @@ def waiting_release(home: Home, marts_id: str) -> str | None:
 def note_released(home: Home, marts_id: str, release_id: str) -> None:
     """The pipeline is through for this version of the marts."""
     _write(home.releases / RELEASE_NOTE, {"marts": marts_id, "release_id": release_id})
+
+
+def note_packaged(home: Home, tags: Mapping[str, str]) -> None:
+    """BentoML's stores hold these, complete."""
+    _write(home.releases / PACKAGED_NOTE, tags)
+
+
+def is_packaged(home: Home, tags: Mapping[str, str]) -> bool:
+    """Whether these were the last to be packaged."""
+    return _read(home.releases / PACKAGED_NOTE) == dict(tags)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +15,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
-from orchestration.completion import note_built_release, note_released, waiting_release
+from orchestration.completion import (
+    is_packaged,
+    note_built_release,
+    note_packaged,
+    note_released,
+    waiting_release,
+)
 from orchestration.errors import GateRefused, NothingToDo
 from orchestration.resources import Models
 from orchestration.training_runs import FEATURE_SERVICES, Data, read_categories
@@ -37,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 # What the service looks for in BentoML's model store, and the service itself: by name, never imported here.
 BENTO_MODEL = "attune_release"
+BENTO = "personalization"
 SERVICE = "serving.service:Personalization"
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("collaborative", "clv", "churn")
@@ -88,8 +97,7 @@ def make_current(data: Data, bentoml_home: Path, kept: int) -> dict[str, Any]:
     """Hands the waiting release to BentoML, then swaps the pointer."""
     release = built_release(data)
     home = data.home
-    model_tag = import_release(release)
-    bento_tag = build_bento(release.release_id, model_tag)
+    tags = package(home, release)
     point_to_release(home.current_release, release.release_id)
     note_released(home, data.manifest.id, release.release_id)
     removed = remove_old_releases(home, kept)
@@ -97,52 +105,74 @@ def make_current(data: Data, bentoml_home: Path, kept: int) -> dict[str, Any]:
         "release_id": release.release_id,
         "data_until": release.manifest.data_until.isoformat(),
         "models": release.manifest.model_versions,
-        "bento_model": model_tag,
-        "bento": bento_tag,
+        **tags,
         "bentoml_home": str(bentoml_home),
         "old_releases_removed": len(removed),
         **{f"rows_{name}": count for name, count in release.manifest.rows.items()},
     }
 
 
-def import_release(release: Release) -> str:
-    """Copies the release into BentoML's model store, once; returns its tag."""
+def package(home: Home, release: Release) -> dict[str, str]:
+    """The release in BentoML's model store, and a Bento of the service with it; returns both tags.
+
+    Done once for each release. What a killed process left half copied in the store is made again: only
+    what our note says to be complete is reused.
+    """
+    tags = {
+        "bento_model": f"{BENTO_MODEL}:{release.release_id}",
+        "bento": f"{BENTO}:{release.release_id}",
+    }
+    if not is_packaged(home, tags) or not _in_store(tags):
+        import_release(release, tags["bento_model"])
+        build_bento(release.release_id, tags["bento_model"])
+        note_packaged(home, tags)
+    return tags
+
+
+def import_release(release: Release, tag: str) -> None:
+    """Copies the release into BentoML's model store."""
     import bentoml
     from bentoml.exceptions import NotFound
 
-    tag = f"{BENTO_MODEL}:{release.release_id}"
-    try:
-        return str(bentoml.models.get(tag).tag)
-    except NotFound:
-        labels = {"data_until": release.manifest.data_until.isoformat()}
-        with bentoml.models.create(tag, labels=labels, metadata=release.manifest.model_versions) as model:
-            shutil.copytree(release.root, model.path, dirs_exist_ok=True)
-        return tag
+    with suppress(NotFound):
+        bentoml.models.delete(tag)
+    labels = {"data_until": release.manifest.data_until.isoformat()}
+    with bentoml.models.create(tag, labels=labels, metadata=release.manifest.model_versions) as model:
+        shutil.copytree(release.root, model.path, dirs_exist_ok=True)
 
 
-def build_bento(release_id: str, model_tag: str) -> str:
-    """A Bento of the service with this release, for `bentoml serve` and `bentoml containerize`.
+def build_bento(release_id: str, model_tag: str) -> None:
+    """A Bento for `bentoml serve` and `bentoml containerize`.
 
-    Versions come from our lock file, so that building asks no index; it is done once for each release.
+    Versions come from our lock file, so that building asks no index.
     """
     import bentoml
     from bentoml.exceptions import NotFound
 
-    tag = f"personalization:{release_id}"
+    with suppress(NotFound):
+        bentoml.delete(f"{BENTO}:{release_id}")
+    bentoml.bentos.build(
+        SERVICE,
+        name=BENTO,
+        version=release_id,
+        models=[model_tag],
+        include=["serving/**", "training/**", "feature_repo/**", "requirements.lock"],
+        exclude=["**/__pycache__/**"],
+        python={"requirements_txt": "requirements.lock", "lock_packages": False},
+        build_ctx=str(ROOT),
+    )
+
+
+def _in_store(tags: Mapping[str, str]) -> bool:
+    import bentoml
+    from bentoml.exceptions import NotFound
+
     try:
-        return str(bentoml.get(tag).tag)
+        bentoml.models.get(tags["bento_model"])
+        bentoml.get(tags["bento"])
     except NotFound:
-        bento = bentoml.bentos.build(
-            SERVICE,
-            name="personalization",
-            version=release_id,
-            models=[model_tag],
-            include=["serving/**", "training/**", "feature_repo/**", "requirements.lock"],
-            exclude=["**/__pycache__/**"],
-            python={"requirements_txt": "requirements.lock", "lock_packages": False},
-            build_ctx=str(ROOT),
-        )
-        return str(bento.tag)
+        return False
+    return True
 
 
 def remove_old_releases(home: Home, kept: int) -> list[str]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import pandas as pd
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from training.errors import RegistryError
 from training.evaluation import Decision, ModelReport
@@ -266,10 +267,21 @@ def _open(tracking_uri: str) -> mlflow.MlflowClient:
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            _create(database)
         client = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
         return client
+
+
+def _create(database: Path) -> None:
+    """A new store, complete or not there: MLflow cannot go on with a migration that was killed."""
+    building = database.with_name(f".{database.name}.building")
+    building.unlink(missing_ok=True)
+    store: Any = cast(Any, SqlAlchemyStore)(f"sqlite:///{building}", str(database.parent / "artifacts"))
+    store.engine.dispose()
+    building.replace(database)
 
 
 def _metrics(report: ModelReport) -> dict[str, float]:

@@ -7,9 +7,9 @@ used, 5 nothing released yet, 6 no model passed the gate, 130 interrupted.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-import warnings
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +30,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: expected failures become one line on stderr and an exit code."""
-    warnings.simplefilter("ignore")  # about libraries' interfaces, not for whoever runs the command
+    # Warnings are about libraries' interfaces: for the log of a run, not for whoever types the command.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         app()
     except KeyboardInterrupt:

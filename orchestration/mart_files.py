@@ -1,7 +1,8 @@
 """The Parquet files of one published mart: which of them changed, written or linked.
 
 A mart with days has one file `YYYY-MM-DD.parquet` per day that has rows, another has one file `all.parquet`.
-Rows are sorted by the mart's order, compressed with zstd.
+Rows are sorted by the mart's order, where it has one (sorting the largest single file would take as long as
+writing all the others), and compressed with zstd.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EMPTY_FILE = "empty"
 
 @dataclass(frozen=True)
 class Mart:
-    """How a mart is published: a file for each day of the column `day`, or one; rows sorted by `order`.
+    """How a mart is published: a file for each day of the column `day`, or one; sorted by `order`, if any.
 
     `reach` says which files a rebuilt day may change: its own, those of later days too, or any.
     """
@@ -48,7 +49,7 @@ MARTS: tuple[Mart, ...] = (
     Mart("interactions_daily", "user_id, item_id", "event_date"),
     Mart("customers", "user_id"),
     Mart("items", "item_id"),
-    Mart("interactions", "user_id, item_id"),
+    Mart("interactions", ""),
     Mart("item_pairs", "relation, item_id, pair_rank"),
     Mart("daily_kpis", "event_date"),
 )
@@ -140,9 +141,9 @@ def _fingerprints(connection: duckdb.DuckDBPyConnection, mart: Mart, scope: str)
 
 def _write_sorted(connection: duckdb.DuckDBPyConnection, mart: Mart, path: Path) -> None:
     literal = str(path).replace("'", "''")
+    order = f"order by {mart.order}" if mart.order else ""
     connection.execute(
-        f"copy (select * from marts.{mart.name} order by {mart.order}) "
-        f"to '{literal}' (format parquet, compression zstd)"
+        f"copy (select * from marts.{mart.name} {order}) to '{literal}' (format parquet, compression zstd)"
     )
 
 

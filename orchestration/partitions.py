@@ -8,7 +8,7 @@ which is landed again whenever more of it has arrived.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
@@ -16,17 +16,6 @@ import dagster as dg
 def daily(first_day: date) -> dg.DailyPartitionsDefinition:
     """The partitions definition; the present day is its last partition."""
     return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
-
-
-def ranges(days: Iterable[date]) -> list[tuple[date, date]]:
-    """The days as contiguous ranges (first, last), ascending."""
-    merged: list[tuple[date, date]] = []
-    for day in sorted(set(days)):
-        if merged and day - merged[-1][1] == timedelta(days=1):
-            merged[-1] = (merged[-1][0], day)
-        else:
-            merged.append((day, day))
-    return merged
 
 
 def as_days(keys: Iterable[str]) -> list[date]:

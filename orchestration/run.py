@@ -289,7 +289,8 @@ class _Watcher:
     def _checked(self, stage: str, evaluation: Any) -> None:
         self._checks += 1
         # The gate is no failure of the run: its verdict is reported with the model.
-        if not evaluation.passed and evaluation.check_name != GATE:
+        is_skipped = "skipped" in evaluation.metadata
+        if not evaluation.passed and not is_skipped and evaluation.check_name != GATE:
             figures = ", ".join(f"{name} {value.value}" for name, value in evaluation.metadata.items())
             text = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name} ({figures})"
             is_error = evaluation.severity.value == "ERROR" and evaluation.blocking is not False

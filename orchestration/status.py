@@ -151,5 +151,6 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 
 def _figures(metrics: Mapping[str, float]) -> str:
-    shown = [f"{name} {value:.3f}" for name, value in list(metrics.items())[:4]]
+    own = {name: value for name, value in metrics.items() if not name.endswith(("_low", "_high"))}
+    shown = [f"{name} {value:.3f}" for name, value in list(own.items())[:4]]
     return f": {', '.join(shown)}" if shown else ""

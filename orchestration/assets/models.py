@@ -25,7 +25,13 @@ from orchestration.assets import (
     Result,
 )
 from orchestration.predicting import Prediction, predict, publish_predictions
-from orchestration.quality.checks import blocking_failures, check_results, check_specs, run_suite
+from orchestration.quality.checks import (
+    blocking_failures,
+    check_results,
+    check_specs,
+    run_suite,
+    skipped_results,
+)
 from orchestration.quality.suites import predictions as prediction_rules
 from orchestration.quality.suites import training_frame as training_frame_rules
 from orchestration.resources import Features, Models, Workspace
@@ -37,6 +43,7 @@ from orchestration.training_runs import (
     train_clv,
     train_collaborative,
 )
+from training.errors import NotEnoughData
 
 PLOT_DPI = 60
 
@@ -65,11 +72,18 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         **common,
     )
     def training_frame(
-        workspace: dg.ResourceParam[Workspace], features: dg.ResourceParam[Features]
+        context: dg.AssetExecutionContext,
+        workspace: dg.ResourceParam[Workspace],
+        features: dg.ResourceParam[Features],
     ) -> Result:
         started = monotonic()
         with workspace.writing() as home:
-            frame = build_training_frame(Data.published(home), workspace.settings, features)
+            try:
+                frame = build_training_frame(Data.published(home), workspace.settings, features)
+            except NotEnoughData as error:
+                context.log.warning("no value model in this run: %s", error)
+                skipped = skipped_results(TRAINING_FRAME, training_frame_rules(), str(error))
+                return Result(metadata={"rows": 0, "skipped": str(error)}, check_results=skipped)
         outcomes = run_suite(frame, training_frame_rules())
         metadata: dict[str, Any] = {
             "rows": len(frame),
@@ -101,7 +115,12 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         ) -> Result:
             started = monotonic()
             with workspace.writing() as home:
-                trained = train(Data.published(home), workspace, models, config.again)
+                try:
+                    trained = train(Data.published(home), workspace, models, config.again)
+                except NotEnoughData as error:
+                    if key == COLLABORATIVE:
+                        raise
+                    return untrained(key, error)
             context.log.info("%s: %s", key.path[-1], trained.verdict)
             metadata = trained_metadata(trained) | {"seconds": round(monotonic() - started, 1)}
             return Result(metadata=metadata, check_results=[gate_result(key, trained)])
@@ -118,13 +137,13 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         CLV,
         "Spend in the next 90 days with an interval; measured on rolling cut-offs.",
         [TRAINING_FRAME],
-        lambda data, workspace, models, again: train_clv(data, workspace.settings, models, True, again),
+        lambda data, workspace, models, again: train_clv(data, workspace.settings, models, again),
     )
     churn = trainer(
         CHURN,
         "Probability of no purchase in the next 90 days; measured on rolling cut-offs.",
         [TRAINING_FRAME],
-        lambda data, workspace, models, again: train_churn(data, workspace.settings, models, True, again),
+        lambda data, workspace, models, again: train_churn(data, workspace.settings, models, again),
     )
 
     @dg.asset(
@@ -195,6 +214,19 @@ def trained_metadata(trained: Trained) -> dict[str, Any]:
         **{name: estimate.value for name, estimate in candidate.metrics.items()},
         **{f"plot_{name}": dg.MetadataValue.md(inline_plot(one)) for name, one in trained.figures.items()},
     }
+
+
+def untrained(key: dg.AssetKey, error: NotEnoughData) -> Result:
+    """A history that is too short for this kind: the release goes without it, or keeps its champion."""
+    check = dg.AssetCheckResult(
+        asset_key=key,
+        check_name=GATE,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"reasons": str(error)},
+    )
+    metadata = {"gate": "not trained", "verdict": f"not trained: {error}"}
+    return Result(metadata=metadata, check_results=[check])
 
 
 def inline_plot(figure: Figure) -> str:

@@ -67,6 +67,21 @@ def check_results(asset: dg.AssetKey, outcomes: Iterable[Outcome]) -> list[dg.As
     ]
 
 
+def skipped_results(asset: dg.AssetKey, rules: Iterable[Rule], reason: str) -> list[dg.AssetCheckResult]:
+    """Checks of a frame that there was not enough data to build: warnings, for nothing bad is passed on."""
+    return [
+        dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=rule.name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=rule.meaning,
+            metadata={"skipped": reason},
+        )
+        for rule in rules
+    ]
+
+
 def blocking_failures(outcomes: Iterable[Outcome]) -> list[str]:
     """One sentence for each failed blocking rule, with what was observed."""
     return [

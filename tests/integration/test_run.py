@@ -186,6 +186,14 @@ def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, 
     assert_same_result(home, shop.home)
 
 
+def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> None:
+    simulate(tmp_path / "world", 500, 160, seed=5, end_date=END)
+    result = attune_run(tmp_path / "home", tmp_path / "world")
+    assert result.returncode == 0, result.stderr
+    assert "clv: not trained: days of data for the value models" in result.stdout
+    assert list(release_of(Home(tmp_path / "home")).manifest.models) == ["collaborative"]
+
+
 def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     shutil.copytree(shop.home.root, home.root, symlinks=True)

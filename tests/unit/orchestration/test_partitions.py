@@ -4,7 +4,7 @@ from datetime import date
 
 import dagster as dg
 
-from orchestration.partitions import as_days, daily, describe, ranges
+from orchestration.partitions import as_days, daily, describe
 
 
 def test_partitions_begin_with_the_first_day_and_are_utc_days() -> None:
@@ -15,15 +15,6 @@ def test_partitions_begin_with_the_first_day_and_are_utc_days() -> None:
 
 def test_a_day_before_the_first_has_no_partition() -> None:
     assert not daily(date(2024, 1, 2)).has_partition_key("2024-01-01")
-
-
-def test_neighbouring_days_are_one_range() -> None:
-    days = [date(2024, 1, 31), date(2024, 2, 1), date(2024, 1, 30), date(2024, 3, 5), date(2024, 3, 5)]
-    assert ranges(days) == [(date(2024, 1, 30), date(2024, 2, 1)), (date(2024, 3, 5), date(2024, 3, 5))]
-
-
-def test_no_days_are_no_ranges() -> None:
-    assert ranges([]) == []
 
 
 def test_keys_become_days_in_order() -> None:

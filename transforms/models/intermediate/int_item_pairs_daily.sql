@@ -8,13 +8,11 @@ basket_items as (
 
     select relation, event_date, basket_id, item_id
     from {{ ref('int_basket_items') }}
+    cross join (select max(event_date) as last_day from {{ ref('int_baskets_daily') }}) as last_days
     where
         {{ in_window('event_date') }}
         and basket_size <= {{ var('pair_basket_limit') }}
-        and event_date > (
-            select {{ dbt.dateadd('day', -2 * var('pair_window_days'), 'max(event_date)') }}
-            from {{ ref('int_baskets_daily') }}
-        )
+        and {{ in_pair_window('last_days.last_day', times=2) }}
 
 )
 

@@ -8,8 +8,10 @@ days as (
 
 pairs_daily as (
 
-    select * from {{ ref('int_item_pairs_daily') }}
-    where event_date > (select {{ dbt.dateadd('day', -var('pair_window_days'), 'last_day') }} from days)
+    select pairs.*
+    from {{ ref('int_item_pairs_daily') }} as pairs
+    cross join days
+    where {{ in_pair_window('days.last_day') }}
 
 ),
 
@@ -17,7 +19,8 @@ baskets as (
 
     select relation, cast(sum(basket_count) as bigint) as basket_count
     from {{ ref('int_baskets_daily') }}
-    where event_date > (select {{ dbt.dateadd('day', -var('pair_window_days'), 'last_day') }} from days)
+    cross join days
+    where {{ in_pair_window('days.last_day') }}
     group by relation
 
 ),

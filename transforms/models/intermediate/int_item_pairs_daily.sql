@@ -4,15 +4,21 @@
 #}
 with
 
+days as (
+
+    select max(event_date) as last_day from {{ ref('int_baskets_daily') }}
+
+),
+
 basket_items as (
 
-    select relation, event_date, basket_id, item_id
-    from {{ ref('int_basket_items') }}
-    cross join (select max(event_date) as last_day from {{ ref('int_baskets_daily') }}) as last_days
+    select baskets.relation, baskets.event_date, baskets.basket_id, baskets.item_id
+    from {{ ref('int_basket_items') }} as baskets
+    cross join days
     where
         {{ in_window('event_date') }}
-        and basket_size <= {{ var('pair_basket_limit') }}
-        and {{ in_pair_window('last_days.last_day', times=2) }}
+        and baskets.basket_size <= {{ var('pair_basket_limit') }}
+        and {{ in_pair_window('days.last_day', times=2) }}
 
 )
 

@@ -17,11 +17,11 @@ pairs_daily as (
 
 baskets as (
 
-    select relation, cast(sum(basket_count) as bigint) as basket_count
-    from {{ ref('int_baskets_daily') }}
+    select counted.relation, cast(sum(counted.basket_count) as bigint) as basket_count
+    from {{ ref('int_baskets_daily') }} as counted
     cross join days
     where {{ in_pair_window('days.last_day') }}
-    group by relation
+    group by counted.relation
 
 ),
 

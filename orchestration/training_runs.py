@@ -48,6 +48,8 @@ Model = TypeVar("Model")
 FRAME_FILE = "training_frame.parquet"
 LONGEST_HORIZON_DAYS = 90
 SHORTEST_HORIZON_DAYS = 7
+EXAMPLE_ROWS = 100
+"""Rows from which a model's signature is inferred."""
 
 
 @dataclass(frozen=True)
@@ -144,23 +146,10 @@ def train_clv(data: Data, settings: Settings, models: Models, again: bool) -> Tr
         champion = _champion_model(registry, "clv", place, read_clv)
         found = evaluate_clv(frame, split, config, settings.seed, champion)
         write_clv(found.model, place / "files")
-        figures = value_figures(found, "clv")
-        version = registry.log_run(
-            "clv",
-            config=config.to_dict(),
-            seed=settings.seed,
-            window=(data.first, data.until),
-            data_hash=frame_hash(frame),
-            feature_service=FEATURE_SERVICES["clv"],
-            report=found.report,
-            files=place / "files",
-            figures=figures,
-            inputs=frame[list(found.model.features)].head(100),
-            outputs=score_clv(found.model, frame.head(100))[["clv", "clv_low", "clv_high"]],
-            dataset=_frame_profile(frame, data),
-            tags=found.boundaries,
+        outputs = score_clv(found.model, frame.head(EXAMPLE_ROWS))[["clv", "clv_low", "clv_high"]]
+        return _record_value_model(
+            registry, "clv", config, data, settings, frame, found, outputs, place / "files"
         )
-        return _gate(registry, version, found.report, figures)
 
     return _train("clv", data.key(settings, config), data, models, again, fit)
 
@@ -175,25 +164,43 @@ def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> 
         champion = _champion_model(registry, "churn", place, read_churn)
         found = evaluate_churn(frame, split, config, settings.seed, champion)
         write_churn(found.model, place / "files")
-        figures = value_figures(found, "churn")
-        version = registry.log_run(
-            "churn",
-            config=config.to_dict(),
-            seed=settings.seed,
-            window=(data.first, data.until),
-            data_hash=frame_hash(frame),
-            feature_service=FEATURE_SERVICES["churn"],
-            report=found.report,
-            files=place / "files",
-            figures=figures,
-            inputs=frame[list(found.model.features)].head(100),
-            outputs=score_churn(found.model, frame.head(100))[["churn_probability"]],
-            dataset=_frame_profile(frame, data),
-            tags=found.boundaries,
+        outputs = score_churn(found.model, frame.head(EXAMPLE_ROWS))[["churn_probability"]]
+        return _record_value_model(
+            registry, "churn", config, data, settings, frame, found, outputs, place / "files"
         )
-        return _gate(registry, version, found.report, figures)
 
     return _train("churn", data.key(settings, config), data, models, again, fit)
+
+
+def _record_value_model(
+    registry: Registry,
+    kind: str,
+    config: ClvConfig | ChurnConfig,
+    data: Data,
+    settings: Settings,
+    frame: pd.DataFrame,
+    found: ClvEvaluation | ChurnEvaluation,
+    outputs: pd.DataFrame,
+    files: Path,
+) -> Trained:
+    """Logs a value model with its figures and its signature, and puts it before the gate."""
+    figures = value_figures(found, kind)
+    version = registry.log_run(
+        kind,
+        config=config.to_dict(),
+        seed=settings.seed,
+        window=(data.first, data.until),
+        data_hash=frame_hash(frame),
+        feature_service=FEATURE_SERVICES[kind],
+        report=found.report,
+        files=files,
+        figures=figures,
+        inputs=frame[list(found.model.features)].head(EXAMPLE_ROWS),
+        outputs=outputs,
+        dataset=_frame_profile(frame, data),
+        tags=found.boundaries,
+    )
+    return _gate(registry, version, found.report, figures)
 
 
 def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:

@@ -132,6 +132,17 @@ class Home:
     def bentoml(self) -> Path:
         return self.root / "bentoml"
 
+    # the operational store, on one machine
+
+    @property
+    def operational(self) -> Path:
+        return self.root / "operational"
+
+    @property
+    def operational_db(self) -> Path:
+        """Events, customers, consent, decisions (SQLite), unless DATABASE_URL names a PostgreSQL."""
+        return self.operational / "attune.db"
+
     # runs
 
     @property

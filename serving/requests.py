@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.logs import REQUEST_ID
-from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ ACCEPTED_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
 class RequestMiddleware:
-    """Observes every request. `state.metrics` is set at the start; before that nothing is counted."""
+    """Observes every request. `state.runtime` is set at the start; before that nothing is counted."""
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
         self._app = app
@@ -58,11 +57,11 @@ class RequestMiddleware:
             if not status:
                 await _send_problem(send_with_id, 500, failure_text(request_id))
         finally:
-            metrics: Metrics | None = getattr(self._state, "metrics", None)
-            if metrics is not None:
+            runtime = getattr(self._state, "runtime", None)
+            if runtime is not None:
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in METHODS else "OTHER"
-                metrics.observe_request(method, route_template(scope), status or 499, seconds)
+                runtime.metrics.observe_request(method, route_template(scope), status or 499, seconds)
             REQUEST_ID.reset(token)
 
 

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from serving.api.answers import JsonAnswer
 from serving.api.application import connect, create_application
-from serving.api.schemas import MAX_BATCH_CUSTOMERS, CustomerId, Limit
+from serving.api.schemas.common import CustomerId, Limit
+from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
 from serving.errors import ServingError
 from serving.logs import configure_logs
 from serving.releases import BENTO_MODEL, find_release, read_release
@@ -57,7 +58,7 @@ class Personalization:
         settings = read_settings()
         configure_logs(settings.log_level)
         self.runtime = await open_runtime(settings, read_release(find_release(settings, bento_model())))
-        connect(application, self.runtime.personalizer, self.runtime.operations, self.runtime.metrics)
+        connect(application, self.runtime)
         # What was imported and loaded stays: a full collection would look at all of it while requests wait.
         gc.collect()
         gc.freeze()

@@ -6,9 +6,7 @@ import orjson
 from fastapi import Request
 from starlette.responses import Response
 
-from serving.metrics import Metrics
-from serving.operations import Operations
-from serving.personalize import Personalizer
+from serving.runtime import Runtime
 
 
 class JsonAnswer(Response):
@@ -20,16 +18,6 @@ class JsonAnswer(Response):
         return orjson.dumps(content)
 
 
-def personalizer(request: Request) -> Personalizer:
-    """What answers for customers; set when the process starts."""
-    return cast(Personalizer, request.app.state.personalizer)
-
-
-def operations(request: Request) -> Operations:
-    """What answers for the process; set when it starts."""
-    return cast(Operations, request.app.state.operations)
-
-
-def metrics(request: Request) -> Metrics:
-    """The metrics of the process; set when it starts."""
-    return cast(Metrics, request.app.state.metrics)
+def running(request: Request) -> Runtime:
+    """The parts that answer; set when the process starts."""
+    return cast(Runtime, request.app.state.runtime)

@@ -12,10 +12,8 @@ from serving.api import operations, profile, recommendations
 from serving.api.answers import JsonAnswer
 from serving.errors import ServingError
 from serving.logs import REQUEST_ID
-from serving.metrics import Metrics
-from serving.operations import Operations
-from serving.personalize import Personalizer
 from serving.requests import failure_text
+from serving.runtime import Runtime
 
 DESCRIPTION = """Personalized answers for a shop's applications.
 
@@ -48,13 +46,9 @@ def create_application() -> FastAPI:
     return application
 
 
-def connect(
-    application: FastAPI, personalizer: Personalizer, operations: Operations, metrics: Metrics
-) -> None:
+def connect(application: FastAPI, runtime: Runtime) -> None:
     """Give the routes what answers them."""
-    application.state.personalizer = personalizer
-    application.state.operations = operations
-    application.state.metrics = metrics
+    application.state.runtime = runtime
 
 
 def problem_text(errors: Sequence[Any]) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
-from serving.api.answers import JsonAnswer, metrics, operations
-from serving.api.schemas import HealthAnswer
+from serving.api.answers import JsonAnswer, running
+from serving.api.schemas.operations import HealthAnswer
 from serving.metrics import CONTENT_TYPE
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -22,7 +22,7 @@ router = APIRouter(tags=["operations"])
 @router.get("/health", response_model=HealthAnswer, summary="What is loaded, and whether the store answers")
 async def health(request: Request) -> JsonAnswer:
     """Always 200 while the process answers; read `status`."""
-    return JsonAnswer(await operations(request).health())
+    return JsonAnswer(await running(request).operations.health())
 
 
 @router.get("/health/live", summary="Does the process answer?")
@@ -34,7 +34,7 @@ async def live() -> JsonAnswer:
 @router.get("/health/ready", summary="Can it answer for customers?")
 async def ready(request: Request) -> JsonAnswer:
     """For a readiness probe: 503 until a release is loaded. Without its store the service still answers."""
-    is_ready = hasattr(request.app.state, "personalizer")
+    is_ready = hasattr(request.app.state, "runtime")
     status = "ok" if is_ready else "starting"
     return JsonAnswer({"status": status}, status_code=200 if is_ready else 503)
 
@@ -42,7 +42,7 @@ async def ready(request: Request) -> JsonAnswer:
 @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
 async def exposition(request: Request) -> Response:
     """Counters and histograms of this service, with route templates as labels."""
-    return Response(metrics(request).exposition(), headers={"content-type": CONTENT_TYPE})
+    return Response(running(request).metrics.exposition(), headers={"content-type": CONTENT_TYPE})
 
 
 @router.get("/", include_in_schema=False)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from serving.api.answers import JsonAnswer, personalizer
-from serving.api.schemas import CustomerId, Problem, ProfileAnswer
+from serving.api.answers import JsonAnswer, running
+from serving.api.schemas.common import CustomerId, Problem
+from serving.api.schemas.profile import ProfileAnswer
 
 router = APIRouter(prefix="/api/v1/personalization", tags=["profile"])
 
@@ -18,4 +19,4 @@ router = APIRouter(prefix="/api/v1/personalization", tags=["profile"])
 )
 async def profile(request: Request, customer_id: Annotated[CustomerId, Path()]) -> JsonAnswer:
     """404 for a customer of whom nothing is stored; an empty, flagged profile if the store is silent."""
-    return JsonAnswer(await personalizer(request).profile(customer_id))
+    return JsonAnswer(await running(request).personalizer.profile(customer_id))

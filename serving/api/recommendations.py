@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
-from serving.api.answers import JsonAnswer, personalizer
-from serving.api.schemas import BatchAnswer, BatchRequest, CustomerId, Limit, Problem, RecommendationAnswer
+from serving.api.answers import JsonAnswer, running
+from serving.api.schemas.common import CustomerId, Limit, Problem
+from serving.api.schemas.recommendations import BatchAnswer, BatchRequest, RecommendationAnswer
 
 router = APIRouter(prefix="/api/v1/recommendations", tags=["recommendations"])
 
@@ -23,7 +24,7 @@ async def recommend(
     exclude_seen: Annotated[bool, Query(description="Leave out what the customer has bought")] = False,
 ) -> JsonAnswer:
     """Items best first. Newcomers and a silent online store get a fallback that says so, never an error."""
-    return JsonAnswer(await personalizer(request).recommend(customer_id, limit, exclude_seen))
+    return JsonAnswer(await running(request).personalizer.recommend(customer_id, limit, exclude_seen))
 
 
 @router.post(
@@ -34,5 +35,7 @@ async def recommend(
 )
 async def recommend_batch(request: Request, body: BatchRequest) -> JsonAnswer:
     """The same answer as one request each, from batched reads."""
-    answer = await personalizer(request).recommend_batch(body.customer_ids, body.limit, body.exclude_seen)
+    answer = await running(request).personalizer.recommend_batch(
+        body.customer_ids, body.limit, body.exclude_seen
+    )
     return JsonAnswer(answer)

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from feature_repo.layout import Home
-from serving.api.schemas import BatchAnswer, HealthAnswer, ProfileAnswer, RecommendationAnswer
+from serving.api.schemas.operations import HealthAnswer
+from serving.api.schemas.profile import ProfileAnswer
+from serving.api.schemas.recommendations import BatchAnswer, RecommendationAnswer
 from tests.servers import ROOT, RedisServer, ServedProcess
 from tests.serving_home import make_home, put_release
 from training.artifacts import point_to_release

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from serving.api.application import connect, create_application
-from serving.api.schemas import BatchAnswer, HealthAnswer, ProfileAnswer, RecommendationAnswer
+from serving.api.schemas.operations import HealthAnswer
+from serving.api.schemas.profile import ProfileAnswer
+from serving.api.schemas.recommendations import BatchAnswer, RecommendationAnswer
 from serving.personalize import ProfileView
 from serving.releases import serve_form
 from serving.requests import MAX_BODY_BYTES, RequestMiddleware
@@ -85,7 +87,7 @@ def run(scenario: Scenario, settings: Settings | None = None) -> None:
         release = serve_form(tiny_release())
         runtime = await open_runtime(settings or read_settings({}), release, lambda: store, PROFILE)
         application = create_application()
-        connect(application, runtime.personalizer, runtime.operations, runtime.metrics)
+        connect(application, runtime)
         served = RequestMiddleware(application, application.state)
         transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
         try:

@@ -13,11 +13,13 @@ from feast.data_source import DataSource
 from feature_repo.entities import item, user
 from feature_repo.errors import UnknownFeature
 from feature_repo.item_features import item_behavior
-from feature_repo.services import churn_v1, clv_v1, items_v1, serving_v1
+from feature_repo.live_features import user_live
+from feature_repo.services import churn_v1, clv_v1, items_v1, live_v1, serving_v1
 from feature_repo.sources import (
     item_features_source,
     user_candidates_source,
     user_features_source,
+    user_live_source,
     user_predictions_source,
 )
 from feature_repo.user_features import user_behavior, user_candidates, user_predictions
@@ -28,9 +30,16 @@ SOURCES: tuple[DataSource, ...] = (
     item_features_source,
     user_predictions_source,
     user_candidates_source,
+    user_live_source,
 )
-VIEWS: tuple[FeatureView, ...] = (user_behavior, item_behavior, user_predictions, user_candidates)
-SERVICES: tuple[FeatureService, ...] = (clv_v1, churn_v1, serving_v1, items_v1)
+VIEWS: tuple[FeatureView, ...] = (
+    user_behavior,
+    item_behavior,
+    user_predictions,
+    user_candidates,
+    user_live,
+)
+SERVICES: tuple[FeatureService, ...] = (clv_v1, churn_v1, serving_v1, items_v1, live_v1)
 
 
 def objects() -> list[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from feast.protos.feast.types.Value_pb2 import FloatList, StringList, Value
+from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList, Value
 from feast.types import Array, FeastType, Float32, Float64, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 
@@ -133,6 +133,13 @@ def _encode_string_lists(array: pa.Array) -> Column:
     ]
 
 
+def _encode_int64_lists(array: pa.Array) -> Column:
+    return [
+        NULL if numbers is None else Value(int64_list_val=Int64List(val=numbers)).SerializeToString()
+        for numbers in array.to_pylist()
+    ]
+
+
 def _encode_float_lists(array: pa.Array) -> Column:
     return [
         NULL if numbers is None else Value(float_list_val=FloatList(val=numbers)).SerializeToString()
@@ -146,6 +153,7 @@ _ENCODERS: dict[FeastType, Callable[[pa.Array], Column]] = {
     UnixTimestamp: _encode_instants,
     String: _encode_strings,
     Array(String): _encode_string_lists,
+    Array(Int64): _encode_int64_lists,
     Array(Float32): _encode_float_lists,
 }
 

@@ -26,6 +26,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field("event_id", pa.string(), nullable=False),
         pa.field("event_type", pa.string(), nullable=False),
         pa.field("user_id", pa.string()),
+        pa.field("anonymous_id", pa.string()),
         pa.field("item_id", pa.string()),
         pa.field("order_id", pa.string()),
         pa.field("event_at", INSTANT, nullable=False),
@@ -43,9 +44,10 @@ EVENT_SCHEMA = pa.schema(
         pa.field("context", pa.string()),
     ]
 )
-"""One row per event. ``user_id`` is null for an anonymous visitor or a guest, ``order_id`` groups the lines
-of one purchase, ``received_at`` is when we got it (>= event_at up to clock skew), ``context`` is a JSON
-object of anything else the channel knows."""
+"""One row per event. ``user_id`` is null for an anonymous visitor or a guest; ``anonymous_id`` is what a
+device calls a visitor, known or not (where both are given, the user acts). ``order_id`` groups the lines of
+one purchase, ``received_at`` is when we got it (>= event_at up to clock skew), ``context`` is a JSON object
+of anything else the channel knows."""
 
 ITEM_SCHEMA = pa.schema(
     [
@@ -217,6 +219,7 @@ _ALL: list[EventType] = [
     ),
     *_types(
         "recommendation",
+        ("recommendation_served", "a recommendation was answered; context.position, propensity, slot", _ITEM),
         ("recommendation_view", "a recommended item was seen", ("recommendation_id",)),
         ("recommendation_click", "a recommended item was opened", ("recommendation_id", "item_id")),
         ("bundle_view", "a bundle was seen", ()),
@@ -265,6 +268,8 @@ SHOP_ACTS = frozenset(
         "push_notification",
         "sms_sent",
         "order_delivered",
+        "recommendation_served",
+        "experience_served",
         "behavior_detected",
         "conversion_attributed",
     }
@@ -383,15 +388,23 @@ _BY_LETTERS: Mapping[str, str] = {
 }
 
 
-def canonical_event_type(text: str) -> str:
-    """The vocabulary's name for any accepted spelling; case, spaces, hyphens and underscores do not matter.
+def find_event_type(text: str) -> str | None:
+    """The vocabulary's name for any accepted spelling; case, spaces, hyphens and underscores do not matter."""
+    return _BY_LETTERS.get(fold(text).replace("_", ""))
 
-    Raises UnknownEventType, which names the value and the nearest type.
-    """
-    name = _BY_LETTERS.get(fold(text).replace("_", ""))
+
+def canonical_event_type(text: str) -> str:
+    """As `find_event_type`; raises UnknownEventType, which names the value and the nearest type."""
+    name = find_event_type(text)
     if name is None:
         raise UnknownEventType(text)
     return name
+
+
+def nearest_event_types(text: str, count: int = 3) -> tuple[str, ...]:
+    """The types that are spelled most like this, nearest first; none if nothing is like it."""
+    near = difflib.get_close_matches(fold(text), [*EVENT_TYPES, *ALIASES], n=2 * count, cutoff=0.4)
+    return tuple(dict.fromkeys(ALIASES.get(name, name) for name in near))[:count]
 
 
 def canonical_channel(text: str) -> str | None:

@@ -40,6 +40,21 @@ class Home:
     def customers_file(self) -> Path:
         return self.landing / "customers.parquet"
 
+    @property
+    def content_file(self) -> Path:
+        """Articles, videos and what customers made; absent where the source has none."""
+        return self.landing / "content.parquet"
+
+    @property
+    def event_log_mark(self) -> Path:
+        """How far the live event log is landed."""
+        return self.landing / "event_log.json"
+
+    @property
+    def retention_mark(self) -> Path:
+        """Up to which day, and by which policy, retention was applied to the landed files."""
+        return self.landing / "retention.json"
+
     # transformed tables
 
     @property
@@ -93,6 +108,11 @@ class Home:
         """Model outputs that are served as features."""
         return self.features / "predictions"
 
+    @property
+    def live_features(self) -> Path:
+        """Where files behind the pushed features would be. Nobody writes any: the event log has them."""
+        return self.features / "live"
+
     def prediction(self, name: str) -> Path:
         """Folder of the flat Parquet files of one prediction table, such as `user_candidates`."""
         return self.predictions / name
@@ -142,6 +162,11 @@ class Home:
     def operational_db(self) -> Path:
         """Events, customers, consent, decisions (SQLite), unless DATABASE_URL names a PostgreSQL."""
         return self.operational / "attune.db"
+
+    @property
+    def experiments_file(self) -> Path:
+        """Experiments that the operator defines in a file; the API's lie in the operational store."""
+        return self.root / "experiments.yaml"
 
     # runs
 

@@ -16,6 +16,8 @@ from feast import FeatureStore, FeatureView
 
 from feature_repo.definitions import VIEWS, view_named
 from feature_repo.encoding import encode_column, entity_id, entity_keys, microseconds
+from feature_repo.entities import USER_ID
+from feature_repo.erasure import NOBODY, Erased
 from feature_repo.errors import DuplicateRows, MissingSource
 from feature_repo.layout import Home
 from feature_repo.offline_store import feature_sql, file_source, has_files, parquet, query, source_pattern
@@ -34,13 +36,15 @@ def materialize(
     start: datetime | None,
     end: datetime,
     views: Sequence[str] | None = None,
+    erased: Erased = NOBODY,
 ) -> dict[str, int]:
     """Bring online what is published with a `feature_at` from `start` to `end`, both included.
 
     The latest row of each entity in the window is written unless a newer one is stored. An entity whose
     stored row lies in the window but is not published any more (its day was replaced) gets its latest row
     from before the window, or is forgotten. So after days were rebuilt, pass the end of the first of them as
-    `start`; None is the beginning of time. Definitions must have been applied.
+    `start`; None is the beginning of time. Definitions must have been applied. Whoever is `erased` is not
+    written, and forgotten where stored in the window.
 
     Returns the rows written for each view: all views that have data, or the named ones. Raises
     `MissingSource` for a named view without data, `DuplicateRows`, and `OnlineStoreUnavailable`.
@@ -51,7 +55,9 @@ def materialize(
         for view in VIEWS if views is None else [view_named(name) for name in views]:
             pattern = source_pattern(home.root, file_source(view))
             if has_files(pattern):
-                counts[view.name] = _materialize_view(store, target, view, pattern, start or EPOCH, end)
+                counts[view.name] = _materialize_view(
+                    store, target, view, pattern, start or EPOCH, end, erased
+                )
             elif views is not None:
                 raise MissingSource(view.name, pattern)
     finally:
@@ -60,12 +66,19 @@ def materialize(
 
 
 def _materialize_view(
-    store: FeatureStore, target: EncodedStore, view: FeatureView, pattern: str, start: datetime, end: datetime
+    store: FeatureStore,
+    target: EncodedStore,
+    view: FeatureView,
+    pattern: str,
+    start: datetime,
+    end: datetime,
+    erased: Erased,
 ) -> int:
     rows = _latest(view, pattern, f"{FEATURE_AT} between {_instant(start)} and {_instant(end)}")
+    rows = _kept(view, rows, erased)
     written = _write(store, target, view, rows)
     stored = target.keys_between(store.config, view, microseconds_of(start), microseconds_of(end))
-    count = len(written) + _restore(store, target, view, pattern, start, stored - written)
+    count = len(written) + _restore(store, target, view, pattern, start, stored - written, erased)
     store.registry.apply_materialization(store.get_feature_view(view.name), store.project, start, end)
     logger.info("materialized %s: %d rows until %s", view.name, count, end.isoformat())
     return count
@@ -78,6 +91,7 @@ def _restore(
     pattern: str,
     start: datetime,
     vanished: set[bytes],
+    erased: Erased,
 ) -> int:
     """Give entities that have no published row in the window their latest one from before, or none."""
     if not vanished:
@@ -87,9 +101,16 @@ def _restore(
     earlier = _latest(
         view, pattern, f'{FEATURE_AT} < {_instant(start)} and "{key}" in (select "{key}" from ids)', ids=ids
     )
-    restored = _write(store, target, view, earlier, overwrite=True)
+    restored = _write(store, target, view, _kept(view, earlier, erased), overwrite=True)
     target.delete_entities(store.config, [view], list(vanished - restored))
     return len(restored)
+
+
+def _kept(view: FeatureView, rows: pa.Table, erased: Erased) -> pa.Table:
+    """The rows of entities that were not erased; items never are."""
+    if not erased or view.join_keys[0] != USER_ID:
+        return rows
+    return rows.filter(pa.array(~erased.mask(rows[USER_ID].cast(pa.string()))))
 
 
 def _latest(view: FeatureView, pattern: str, where: str, **tables: pa.Table) -> pa.Table:

@@ -168,8 +168,11 @@ class AttuneSqliteOnlineStore(OnlineStore):
         deleted = 0
         with self._failing(config):
             connection = self._write_connection(config)
+            made = {name for (name,) in connection.execute("select name from sqlite_master").fetchall()}
             with connection:
                 for table in tables:
+                    if compute_table_id(config.project, table) not in made:  # not applied yet
+                        continue
                     deleted += connection.executemany(
                         f"delete from {_table(config, table)} where entity_key = ?", [(key,) for key in keys]
                     ).rowcount

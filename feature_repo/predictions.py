@@ -29,6 +29,7 @@ ARROW_TYPES: dict[FeastType, pa.DataType] = {
     Float64: pa.float64(),
     UnixTimestamp: pa.timestamp("us", "UTC"),
     Array(String): pa.list_(pa.string()),
+    Array(Int64): pa.list_(pa.int64()),
     Array(Float32): pa.list_(pa.float32()),
 }
 

@@ -6,6 +6,7 @@ from feast import FeatureService
 
 from feature_repo.entities import OWNER
 from feature_repo.item_features import item_behavior
+from feature_repo.live_features import user_live
 from feature_repo.sources import FEATURE_AT
 from feature_repo.user_features import user_behavior, user_candidates, user_predictions
 
@@ -43,5 +44,12 @@ items_v1 = FeatureService(
     name="items_v1",
     features=[item_behavior],
     description="What is known about an item.",
+    owner=OWNER,
+)
+
+live_v1 = FeatureService(
+    name="live_v1",
+    features=[user_live],
+    description="What a visitor did since the last batch.",
     owner=OWNER,
 )

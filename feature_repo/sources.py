@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from feast import FileSource
+from feast import FileSource, PushSource
 from feast.data_format import ParquetFormat
 
 from feature_repo.entities import OWNER
@@ -53,4 +53,15 @@ user_candidates_source = _source(
     "user_candidates",
     _HERE.prediction_glob("user_candidates"),
     "One row per user with candidates and scoring instant.",
+)
+
+user_live_source = PushSource(
+    name="user_live",
+    batch_source=_source(
+        "user_live_files",
+        str(_HERE.live_features / "*.parquet"),
+        "No files: rows are derived from the event log, which can derive them again.",
+    ),
+    description="One row per visitor and push, as known at the instant of the log that it was derived from.",
+    owner=OWNER,
 )

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from feature_repo import columns
 from feature_repo.columns import Mask
+from feature_repo.content import CONTENT_KINDS, CONTENT_SCHEMA, canonical_content_kind
 from feature_repo.events import (
     CHANNELS,
     CUSTOMER_SCHEMA,
@@ -74,6 +75,11 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad_first_seen_at": "not an ISO 8601 instant",
         "bad_created_at": "not an ISO 8601 instant",
         "bad_age": "not a whole number of years from 0 to 130",
+        "missing_content_id": "every piece of content needs an id",
+        "unknown_kind": f"not one of {', '.join(CONTENT_KINDS)}",
+        "bad_popularity": "not a number from 0 to 1",
+        "bad_season_month": "not a month from 1 to 12",
+        "bad_published_at": "not an ISO 8601 instant",
     }
 )
 """Why a row was rejected -> what the contract says. Adapters add reasons of their own source."""
@@ -191,9 +197,32 @@ def validate_customers(frame: pd.DataFrame) -> Validated:
     return _keyed(frame, data, CUSTOMER_SCHEMA, verdict)
 
 
+def validate_content(frame: pd.DataFrame) -> Validated:
+    """Raw content -> (table of CONTENT_SCHEMA sorted by content_id, rejected rows); the last row wins."""
+    rows = len(frame)
+    verdict = _Verdict(rows)
+    names = ("content_id", "title", "category", "tags", "item_id", "author", "url")
+    data = {name: columns.text(frame.get(name), rows) for name in names}
+    _check_key(data["content_id"], "content_id", verdict)
+    kind, unknown = columns.mapped(columns.text(frame.get("kind"), rows), canonical_content_kind)
+    verdict.fail(unknown | ~columns.present(kind), "unknown_kind", "kind")
+    data["kind"] = kind
+    data["popularity"], bad = columns.number(frame.get("popularity"), rows)
+    outside = pc.or_(pc.less(data["popularity"], 0.0), pc.greater(data["popularity"], 1.0))
+    verdict.fail(bad | np.asarray(pc.fill_null(outside, False)), "bad_popularity", "popularity")
+    data["season_month"] = _whole(frame, "season_month", verdict)
+    outside = pc.or_(pc.less(data["season_month"], 1), pc.greater(data["season_month"], 12))
+    verdict.fail(np.asarray(pc.fill_null(outside, False)), "bad_season_month", "season_month")
+    data["published_at"], bad = columns.instant(frame.get("published_at"), rows)
+    verdict.fail(bad, "bad_published_at", "published_at")
+    data["attributes"], bad = columns.json_object(frame.get("attributes"), rows)
+    verdict.fail(bad, "bad_attributes", "attributes")
+    return _keyed(frame, data, CONTENT_SCHEMA, verdict)
+
+
 def _ids(frame: pd.DataFrame, verdict: _Verdict) -> dict[str, pa.Array]:
     names = (
-        "event_id", "user_id", "item_id", "order_id", "session_id",
+        "event_id", "user_id", "anonymous_id", "item_id", "order_id", "session_id",
         "recommendation_id", "campaign_id", "experiment_id",
     )  # fmt: skip
     data = {name: columns.text(frame.get(name), len(frame)) for name in names}

@@ -12,11 +12,12 @@ from datetime import UTC, date, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from orchestration.assets import LANDED
+from orchestration.assets import ERASURES, LANDED, RETENTION
 from orchestration.completion import is_complete, pending_window
 from orchestration.landing import landed_days
 from orchestration.marts import dirty_days
 from orchestration.settings import Settings
+from orchestration.sources.base import EVENT_LOG
 
 LATE_DAYS = 7
 # A day's events are landed by noon of the next.
@@ -28,12 +29,16 @@ LAST_PARTITION_TAG = "dagster/asset_partition_range_end"
 def jobs() -> list[UnresolvedAssetJobDefinition]:
     """`land` for a range of days, `rebuild` for all that follows from them."""
     landing = dg.AssetSelection.assets(LANDED)
+    privacy = dg.AssetSelection.assets(ERASURES, RETENTION)
     return [
         dg.define_asset_job("land", landing, description="Land raw events of a day or a range of days."),
         dg.define_asset_job(
             "rebuild",
-            dg.AssetSelection.all() - landing,
+            dg.AssetSelection.all() - landing - privacy,
             description="Everything from tables to release, for days whose landed events changed.",
+        ),
+        dg.define_asset_job(
+            "forget", privacy, description="Complete erasures, and remove what is older than it may be kept."
         ),
     ]
 
@@ -43,7 +48,7 @@ def daily_landing(settings: Settings) -> dg.ScheduleDefinition:
 
     def request(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         last = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
-        first = max(last - timedelta(days=LATE_DAYS), settings.first_day)
+        first = max(min([last - timedelta(days=LATE_DAYS), *late_days(settings)]), settings.first_day)
         return dg.RunRequest(run_key=last.isoformat(), tags=range_tags([first, last]))
 
     return dg.ScheduleDefinition(
@@ -53,9 +58,31 @@ def daily_landing(settings: Settings) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         execution_fn=request,
         default_status=dg.DefaultScheduleStatus.RUNNING
-        if settings.source
+        if settings.sources
         else dg.DefaultScheduleStatus.STOPPED,
         description="Lands the last week again, so that late events reach their day.",
+    )
+
+
+def late_days(settings: Settings) -> list[date]:
+    """Days for which the event log has something that is not landed, however late it came."""
+    if EVENT_LOG not in settings.sources:
+        return []
+    from orchestration.sources.event_log import EventLogSource
+
+    log = EventLogSource.open(settings.home, settings.operational_url)
+    return [day for day in log.days() if day >= settings.first_day]
+
+
+def daily_forgetting(settings: Settings) -> dg.ScheduleDefinition:
+    """Every day: complete the erasures that the service asked for, and apply the retention."""
+    return dg.ScheduleDefinition(
+        name="daily_forgetting",
+        job_name="forget",
+        cron_schedule=settings.schedule,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Erases whom the service marked, and what is older than it may be kept.",
     )
 
 
@@ -66,7 +93,7 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
         name="changed_days",
         job_name="rebuild",
         minimum_interval_seconds=60,
-        default_status=dg.DefaultSensorStatus.RUNNING if settings.source else dg.DefaultSensorStatus.STOPPED,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.sources else dg.DefaultSensorStatus.STOPPED,
         description="New, late or corrected days: rebuilds them and what follows.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:

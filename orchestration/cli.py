@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,20 +63,23 @@ def demo(
     serve: Annotated[bool, typer.Option(help="Start the service and ask it.")] = True,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to prefer for the service.")] = 8011,
 ) -> None:
-    """Simulate a shop, run the whole pipeline on it, serve the release, and ask it three things."""
+    """Simulate a shop, run the whole pipeline on it, serve it, ask it, act in it, and run again on that."""
     settings = _settings()
     from orchestration.demo import DemoRequest, run_demo
     from orchestration.progress import open_view
 
     with open_view() as view:
-        summary = run_demo(settings, DemoRequest(users, days, seed, serve, port), view)
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
+        summary = run_demo(settings, DemoRequest(users, days, seed, serve, port, yesterday), view)
     typer.echo(summary)
 
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="online_retail, tabular or simulator.")],
-    path: Annotated[Path, typer.Option(help="Where the source lies.")],
+    source: Annotated[
+        str, typer.Option(help="online_retail, tabular, simulator, event_log; or one and event_log: a,b.")
+    ],
+    path: Annotated[Path | None, typer.Option(help="Where the source lies; event_log needs none.")] = None,
     first: Annotated[
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], metavar="DAY", help="First day to land."),
@@ -115,6 +118,25 @@ def serve(
     environment = serving_environment(settings, host, port, workers)
     command = serve_command()
     os.execve(command[0], command, environment)
+
+
+@app.command()
+def erase(
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The customer to forget, for good.")],
+    home: Annotated[Path | None, typer.Option(help="State directory (default: ATTUNE_HOME).")] = None,
+) -> None:
+    """Erase a customer from every store; what is landed later of them is refused. Prints what was removed."""
+    if home is not None:
+        os.environ["ATTUNE_HOME"] = str(home)
+    settings = _settings()
+    from orchestration.erasure import erase as erase_user
+    from orchestration.lock import hold
+
+    with hold(settings.home.lock):
+        receipt = erase_user(settings, user_id)
+    typer.echo("\n".join(receipt.lines()))
+    typer.echo(f"Erased: {receipt.total:,} rows of {receipt.subjects} ids in {receipt.seconds:.1f} s.")
+    typer.echo("Counts of days, popularity and models stay as they are until they are made again.")
 
 
 @app.command()

@@ -60,12 +60,12 @@ def note_built(home: Home, days: Sequence[date], full: bool, hashes: Mapping[dat
         "full": full or bool(before and before.full),
         "hashes": {day.isoformat(): content for day, content in hashes.items()},
     }
-    _write(home.dbt_target / BUILT_NOTE, values)
+    write_note(home.dbt_target / BUILT_NOTE, values)
 
 
 def built(home: Home) -> Built | None:
     """What waits for being published, or None."""
-    values = _read(home.dbt_target / BUILT_NOTE)
+    values = read_note(home.dbt_target / BUILT_NOTE)
     if values is None:
         return None
     hashes = {date.fromisoformat(day): content for day, content in values["hashes"].items()}
@@ -89,7 +89,7 @@ def pending_window(home: Home) -> Window | None:
     if manifest is None or manifest.data_until is None:
         return None
     end = end_of(manifest.data_until)
-    note = _read(home.features / ONLINE_NOTE)
+    note = read_note(home.features / ONLINE_NOTE)
     if note is None or note["code"] != manifest.code:
         return Window(None, end)
     if note["marts"] == manifest.id:
@@ -104,7 +104,7 @@ def pending_window(home: Home) -> Window | None:
 def note_materialized(home: Home, manifest: MartsManifest) -> None:
     """The online store now holds what this version holds."""
     days = {day.isoformat(): content for day, content in manifest.days.items()}
-    _write(home.features / ONLINE_NOTE, {"marts": manifest.id, "code": manifest.code, "days": days})
+    write_note(home.features / ONLINE_NOTE, {"marts": manifest.id, "code": manifest.code, "days": days})
 
 
 # training
@@ -112,14 +112,14 @@ def note_materialized(home: Home, manifest: MartsManifest) -> None:
 
 def trained_version(home: Home, kind: str, key: str) -> str | None:
     """The version that was trained and gated under this key, or None."""
-    note = (_read(home.mlflow / TRAINED_NOTE) or {}).get(kind)
+    note = (read_note(home.mlflow / TRAINED_NOTE) or {}).get(kind)
     return str(note["version"]) if note and note["key"] == key else None
 
 
 def note_trained(home: Home, kind: str, key: str, version: str) -> None:
     """The version is registered and the gate has decided on it."""
-    notes = _read(home.mlflow / TRAINED_NOTE) or {}
-    _write(home.mlflow / TRAINED_NOTE, notes | {kind: {"key": key, "version": version}})
+    notes = read_note(home.mlflow / TRAINED_NOTE) or {}
+    write_note(home.mlflow / TRAINED_NOTE, notes | {kind: {"key": key, "version": version}})
 
 
 # release
@@ -128,7 +128,7 @@ def note_trained(home: Home, kind: str, key: str, version: str) -> None:
 def is_complete(home: Home) -> bool:
     """Whether the current release was made from the marts as they are published now."""
     manifest = current_manifest(home)
-    note = _read(home.releases / RELEASE_NOTE)
+    note = read_note(home.releases / RELEASE_NOTE)
     return (
         manifest is not None
         and note is not None
@@ -139,31 +139,32 @@ def is_complete(home: Home) -> bool:
 
 def note_built_release(home: Home, marts_id: str, release_id: str) -> None:
     """The release is written for this version of the marts, and waits to be current."""
-    _write(home.releases / WAITING_NOTE, {"marts": marts_id, "release_id": release_id})
+    write_note(home.releases / WAITING_NOTE, {"marts": marts_id, "release_id": release_id})
 
 
 def waiting_release(home: Home, marts_id: str) -> str | None:
     """The release that was written for this version of the marts, or None."""
-    note = _read(home.releases / WAITING_NOTE)
+    note = read_note(home.releases / WAITING_NOTE)
     return str(note["release_id"]) if note and note["marts"] == marts_id else None
 
 
 def note_released(home: Home, marts_id: str, release_id: str) -> None:
     """The pipeline is through for this version of the marts."""
-    _write(home.releases / RELEASE_NOTE, {"marts": marts_id, "release_id": release_id})
+    write_note(home.releases / RELEASE_NOTE, {"marts": marts_id, "release_id": release_id})
 
 
 def note_packaged(home: Home, tags: Mapping[str, str]) -> None:
     """BentoML's stores hold these, complete."""
-    _write(home.releases / PACKAGED_NOTE, tags)
+    write_note(home.releases / PACKAGED_NOTE, tags)
 
 
 def is_packaged(home: Home, tags: Mapping[str, str]) -> bool:
     """Whether these were the last to be packaged."""
-    return _read(home.releases / PACKAGED_NOTE) == dict(tags)
+    return read_note(home.releases / PACKAGED_NOTE) == dict(tags)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_note(path: Path) -> dict[str, Any] | None:
+    """The values of a note, or None if there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -171,7 +172,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     return dict(values)
 
 
-def _write(path: Path, values: Mapping[str, Any]) -> None:
+def write_note(path: Path, values: Mapping[str, Any]) -> None:
+    """Replaces a note in one step, on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:

@@ -8,8 +8,9 @@ import dagster as dg
 from orchestration.assets import RETRIES
 from orchestration.assets.all import downstream_assets
 from orchestration.assets.events import event_assets
+from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.transforms import load_manifest
-from orchestration.automation import changed_days, daily_landing, freshness_checks, jobs
+from orchestration.automation import changed_days, daily_forgetting, daily_landing, freshness_checks, jobs
 from orchestration.partitions import daily
 from orchestration.resources import dbt_resource, default_resources
 from orchestration.settings import Settings, process_environment, read_settings
@@ -27,14 +28,15 @@ def build_definitions(settings: Settings, resources: Mapping[str, object] | None
     """All assets, checks, jobs, the schedule and the sensor; `resources` replace the real ones by name."""
     partitions = daily(settings.first_day)
     events = event_assets(partitions, RETRIES)
+    privacy = privacy_assets(RETRIES)
     downstream = downstream_assets(load_manifest(settings.home), partitions, RETRIES)
     checks = freshness_checks(events[0])
     real = default_resources(settings) | {"dbt": dbt_resource()}
     return dg.Definitions(
-        assets=[*events, *downstream],
+        assets=[*events, *privacy, *downstream],
         asset_checks=checks,
         jobs=jobs(),
-        schedules=[daily_landing(settings)],
+        schedules=[daily_landing(settings), daily_forgetting(settings)],
         sensors=[changed_days(settings), dg.build_sensor_for_freshness_checks(freshness_checks=checks)],
         resources=real | dict(resources or {}),
         # Few coarse assets that share memory and the home's lock: one process for a run.

@@ -1,4 +1,4 @@
-"""`attune demo`: simulate a shop, run everything, serve the release, ask it three things, sum up."""
+"""`attune demo`: simulate a shop, run everything, serve the release, ask it, act in it, run again, sum up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -22,10 +23,14 @@ from orchestration.progress import View
 from orchestration.run import RunRequest, RunResult, run_pipeline
 from orchestration.settings import Settings
 from orchestration.simulator import simulate
+from orchestration.sources.base import EVENT_LOG
 from orchestration.status import model_verdicts
+from training.artifacts import current_release_id
 
 START_SECONDS = 90.0
+RELOAD_SECONDS = 30.0
 NEWCOMER = "a-newcomer"
+VIEWED, BOUGHT = 3, 1
 BATCH = 100
 LISTED = 5
 
@@ -36,13 +41,30 @@ class DemoError(AttuneError):
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """The world to simulate, and whether to serve it; `port` is preferred, any other will do."""
+    """The world to simulate up to its last day, and whether to serve it.
+
+    `port` is preferred, any other will do. What is tracked live happens now, so the world should end
+    yesterday.
+    """
 
     users: int
     days: int
     seed: int
     serve: bool
     port: int
+    end: date
+
+
+@dataclass(frozen=True)
+class Live:
+    """What was tracked through the service, what it answered at once, and what the next batch knew of it."""
+
+    events: int
+    track_seconds: float
+    at_once: dict[str, Any]
+    run: RunResult
+    known: dict[str, Any]
+    next: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,7 @@ class Answers:
     newcomer: dict[str, Any]
     batch_size: int
     batch_seconds: float
+    live: Live
 
 
 def run_demo(settings: Settings, request: DemoRequest, view: View) -> str:
@@ -70,6 +93,7 @@ def run_demo(settings: Settings, request: DemoRequest, view: View) -> str:
             request.users,
             request.days,
             request.seed,
+            request.end,
             progress=lambda done, total: view.advance("simulate a shop", done, total),
         )
     view.end("simulate a shop", f"{request.users:,} customers, {request.days} days, seed {request.seed}")
@@ -108,9 +132,10 @@ def serve_and_ask(settings: Settings, preferred_port: int, view: View) -> Answer
         wait_until_healthy(service, address, log)
         view.end("start the service", address)
         view.begin("ask it")
-        answers = ask(address, settings.home)
+        customers, known, profile, newcomer, batch_size, seconds = ask(address, settings.home)
         view.end("ask it", "a customer, a newcomer, a batch")
-        return answers
+        live = act_and_learn(settings, address, customers[0], newcomer, view)
+        return Answers(customers[0], known, profile, newcomer, batch_size, seconds, live)
     finally:
         stop(service)
 
@@ -130,7 +155,9 @@ def wait_until_healthy(service: Popen[bytes], address: str, log: Path) -> None:
     raise DemoError(f"the service did not answer within {START_SECONDS:.0f} s; its output is in {log}.")
 
 
-def ask(address: str, home: Home) -> Answers:
+def ask(
+    address: str, home: Home
+) -> tuple[list[str], dict[str, Any], dict[str, Any], dict[str, Any], int, float]:
     """A known customer with profile, a newcomer, and a batch."""
     customers = known_customers(home, BATCH)
     known = call(f"{address}/api/v1/recommendations/{customers[0]}?limit={LISTED}")
@@ -139,7 +166,79 @@ def ask(address: str, home: Home) -> Answers:
     begun = time.monotonic()
     batch = call(f"{address}/api/v1/recommendations/batch", {"customer_ids": customers, "limit": LISTED})
     seconds = time.monotonic() - begun
-    return Answers(customers[0], known, profile, newcomer, len(batch["results"]), seconds)
+    return customers, known, profile, newcomer, len(batch["results"]), seconds
+
+
+def act_and_learn(
+    settings: Settings, address: str, customer_id: str, shown: Mapping[str, Any], view: View
+) -> Live:
+    """A newcomer looks and buys, a customer looks too; then the next batch learns of it."""
+    view.begin("track live events")
+    events = live_events(customer_id, shown)
+    begun = time.monotonic()
+    answer = call(f"{address}/api/v1/behavior/track/batch", {"events": events})
+    seconds = time.monotonic() - begun
+    refused = [one for one in answer["results"] if not one.get("event_id")]
+    if refused:
+        raise DemoError(f"the service did not take {len(refused)} of {len(events)} events: {refused[0]}")
+    at_once = call(f"{address}/api/v1/recommendations/{NEWCOMER}?limit={LISTED}")
+    view.end("track live events", f"{len(events)} events in {seconds * 1000:.0f} ms")
+    result = run_pipeline(settings, RunRequest(EVENT_LOG), view)
+    wait_for_release(address, settings.home)
+    known = known_of(settings.home, NEWCOMER)
+    after = call(f"{address}/api/v1/recommendations/{NEWCOMER}?limit={LISTED}")
+    return Live(len(events), seconds, at_once, result, known, after)
+
+
+def live_events(customer_id: str, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The newcomer views some of the items that were recommended, puts one into the cart and buys it."""
+    now = datetime.now(UTC)
+    items = shown["recommendations"]
+    session = f"demo-{now:%H%M%S}"
+
+    def act(event_type: str, number: int, seconds: int, **fields: Any) -> dict[str, Any]:
+        at = now - timedelta(seconds=60 - seconds)
+        return {
+            "event_type": event_type,
+            "user_id": NEWCOMER,
+            "item_id": items[number]["item_id"],
+            "timestamp": at.isoformat(),
+            "recommendation_id": shown["recommendation_id"],
+            "session_id": session,
+            **fields,
+        }
+
+    line = {"quantity": 1, "price": items[0]["price"] or 10.0, "currency": "EUR"}
+    return [
+        *(act("product_view", number, number) for number in range(min(VIEWED, len(items)))),
+        act("add_to_cart", 0, 20),
+        act("purchase", 0, 30, order_id=session, **line),
+        act("product_view", 0, 40, user_id=customer_id, session_id=f"{session}-known"),
+    ]
+
+
+def wait_for_release(address: str, home: Home) -> None:
+    """Returns once the service answers from the release that is current now."""
+    wanted = current_release_id(home.current_release)
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while time.monotonic() < deadline:
+        answer = call(f"{address}/api/v1/recommendations/{NEWCOMER}?limit=1")
+        if answer["release"] == wanted:
+            return
+        time.sleep(0.3)
+    raise DemoError(f"the service did not take up release {wanted} within {RELOAD_SECONDS:.0f} s.")
+
+
+def known_of(home: Home, user_id: str) -> dict[str, Any]:
+    """What the tables say of one customer; raises DemoError if they do not know them."""
+    with duckdb.connect() as connection:
+        row = connection.execute(
+            "select order_count, spend_total from read_parquet(?) where user_id = ?",
+            [home.mart_glob("customers"), user_id],
+        ).fetchone()
+    if row is None:
+        raise DemoError(f"the run did not learn of {user_id}, who was tracked before it.")
+    return {"order_count": row[0], "spend": row[1]}
 
 
 def known_customers(home: Home, count: int) -> list[str]:
@@ -189,6 +288,21 @@ def describe_answers(answers: Answers) -> list[str]:
         f"  {value_of(answers.profile)}",
         f"A newcomer: {items_of(answers.newcomer)}",
         f"A batch of {answers.batch_size} customers in {answers.batch_seconds * 1000:.0f} ms",
+        *describe_live(answers.live),
+    ]
+
+
+def describe_live(live: Live) -> list[str]:
+    """How the loop closed."""
+    known = live.known
+    return [
+        "",
+        f"Then {live.events} live events in {live.track_seconds * 1000:.0f} ms: the newcomer looks and buys.",
+        f"  at once: {items_of(live.at_once)}",
+        f"Run again on the event log in {live.run.seconds:.0f} s: {live.run.landed['rows']:,} events landed,"
+        f" release {live.run.release_id}",
+        f"  the newcomer is a customer with {known['order_count']} order of {known['spend']:.2f};"
+        f" now: {items_of(live.next)}",
     ]
 
 

@@ -1,18 +1,23 @@
-"""Raw events into one Parquet file a day, what breaks the contract into quarantine beside it.
+"""Raw events into one Parquet file a day and source, what breaks the contract into quarantine beside it.
 
-Landing a day replaces it. The quarantine file is written first and the event file, whose metadata counts
-both, last: so a day whose event file carries the right hashes is complete, and a run that was killed at any
-point is repaired by running it again. A day that would not change is not touched.
+Landing a day replaces what this source has in it and leaves the files of other sources alone. The quarantine
+file is written first and the event file, whose metadata counts both, last: so a day whose event file carries
+the right hashes is complete, and a run that was killed at any point is repaired by running it again. A day
+that would not change is not touched.
 
-An event_id is unique within whatever is validated together: within its day always, and across the days
-that the source gives in one batch. The same id in days that were landed by different runs is not looked for,
-since that would read all landed days for each new one; staging may still drop it.
+An event_id is unique within its day, whatever sources it has: of the same id in two sources the one landed
+first stays. It is unique too across the days that the source gives in one batch. The same id in days that
+were landed by different runs is not looked for, since that would read all landed days for each new one.
+
+What `Keeping` forbids is landed neither as an event nor in quarantine, only counted: rows of people who were
+erased, and rows that are older than their type is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -25,19 +30,26 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 
 from feature_repo import columns
-from feature_repo.events import CONTRACT_VERSION, INSTANT
+from feature_repo.erasure import NOBODY, Erased
+from feature_repo.events import CONTRACT_VERSION, EVENT_SCHEMA, INSTANT
 from feature_repo.layout import Home
-from feature_repo.validation import validate_customers, validate_events, validate_items
+from feature_repo.validation import (
+    validate_content,
+    validate_customers,
+    validate_events,
+    validate_items,
+)
 from orchestration.errors import LandingError
 from orchestration.parquet_files import read_metadata, remove, write_atomically
+from orchestration.raw_forms import names_any
+from orchestration.retention import KEEP_ALL, Retention
 from orchestration.snapshots import upsert
-from orchestration.sources.base import EventBatch, Source
+from orchestration.sources.base import ContentSource, EventBatch, Source
 
 Progress = Callable[[int, int, date], None]
 """Called after each day with (days done, days to do, the day)."""
 
-EVENTS_FILE = "events.parquet"
-QUARANTINE_FILE = "rows.parquet"
+DAY_FILES = "event_date=*/*.parquet"
 UNKNOWN_DAY = "unknown"
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -52,26 +64,48 @@ QUARANTINE_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class LandedDay:
-    """One day's result: ``quarantined`` without ``duplicates``; ``empty`` if the source had no row for it."""
+class Keeping:
+    """What may be kept: nobody who was erased, nothing beyond its retention."""
 
+    erased: Erased = NOBODY
+    retention: Retention = KEEP_ALL
+
+
+KEEP_EVERYTHING = Keeping()
+
+
+@dataclass(frozen=True)
+class LandedDay:
+    """One day of one source: ``quarantined`` without ``duplicates``; ``empty`` if there was no row for it.
+
+    ``erased`` rows are of people who were erased, ``expired`` ones older than they may be kept.
+    """
+
+    source: str
     day: date
     rows: int
     quarantined: int
     duplicates: int
     changed: bool
     empty: bool = False
+    erased: int = 0
+    expired: int = 0
 
 
 @dataclass(frozen=True)
 class LandingReport:
-    """What a landing did; ``undated`` rows are quarantined under ``event_date=unknown``."""
+    """What a landing did; ``undated`` rows are quarantined under ``event_date=unknown``.
+
+    ``erased_otherwise`` counts customers and undated rows of people who were erased.
+    """
 
     days: list[LandedDay]
     items: int
     customers: int
     undated: int = 0
+    erased_otherwise: int = 0
     warnings: list[str] = field(default_factory=list)
+    content: int = 0
 
     @property
     def rows(self) -> int:
@@ -84,6 +118,14 @@ class LandingReport:
     @property
     def duplicates(self) -> int:
         return sum(day.duplicates for day in self.days)
+
+    @property
+    def erased(self) -> int:
+        return sum(day.erased for day in self.days) + self.erased_otherwise
+
+    @property
+    def expired(self) -> int:
+        return sum(day.expired for day in self.days)
 
     @property
     def changed_days(self) -> list[date]:
@@ -115,6 +157,7 @@ def land_days(
     source: Source,
     days: Sequence[date] | None = None,
     progress: Progress | None = None,
+    keeping: Keeping = KEEP_EVERYTHING,
 ) -> LandingReport:
     """Lands these days of the source (default: all that it has), its items and its customers.
 
@@ -122,43 +165,74 @@ def land_days(
     before stays. Raises LandingError if the disk refuses; days written until then are complete.
     """
     wanted = sorted(set(source.days() if days is None else days))
+    last_day = max([*wanted, *landed_days(home)], default=None)
     landed: dict[date, LandedDay] = {}
     undated: list[pd.DataFrame] = []
     for batch in source.events(wanted):
-        for result in _land_batch(home, source.name, batch, undated):
+        for result in _land_batch(home, source.name, batch, undated, keeping, last_day):
             landed[result.day] = result
             if progress is not None:
                 progress(len(landed), len(wanted), result.day)
     for day in wanted:
         if day not in landed:
-            landed[day] = _empty_day(home, day)
+            landed[day] = _empty_day(home, source.name, day)
     items = validate_items(source.items())
     customers = validate_customers(source.customers())
     item_count = upsert(home.items_file, items.valid)
-    customer_count = upsert(home.customers_file, customers.valid)
+    is_erased = keeping.erased.mask(customers.valid["user_id"])
+    customer_count = upsert(home.customers_file, customers.valid.filter(pa.array(~is_erased)))
     undated += [_named(items.rejected, "item"), _named(customers.rejected, "customer")]
-    undated_count = _land_undated(home, source.name, undated)
+    content_count = _land_content(home, source, undated, keeping.erased)
+    undated_count, undated_erased = _land_undated(home, source.name, undated, keeping.erased)
     ordered = [landed[day] for day in wanted]
-    return LandingReport(ordered, item_count, customer_count, undated_count, _warnings(source.name, ordered))
+    return LandingReport(
+        ordered,
+        item_count,
+        customer_count,
+        undated_count,
+        int(is_erased.sum()) + undated_erased,
+        _warnings(source.name, ordered),
+        content_count,
+    )
 
 
 def landed_days(home: Home) -> dict[date, str]:
-    """Day -> content hash of its landed events, ascending."""
-    return {day: metadata["attune.content_hash"] for day, metadata in _landed_metadata(home)}
+    """Day -> content hash of its landed events, ascending; of several sources' files, a hash of theirs."""
+    hashes: dict[date, list[str]] = {}
+    for day, metadata in _landed_metadata(home):
+        hashes.setdefault(day, []).append(metadata["attune.content_hash"])
+    return {day: _joint_hash(found) for day, found in hashes.items()}
+
+
+def source_days(home: Home, source: str) -> dict[date, Path]:
+    """Day -> the landed file of this source, ascending."""
+    paths = sorted(home.events.glob(f"event_date=*/{source}.parquet"))
+    return {_day_of(path): path for path in paths}
+
+
+def events_path(home: Home, source: str, day: date) -> Path:
+    """The file of one day of one source."""
+    return home.events / f"event_date={day}" / f"{source}.parquet"
+
+
+def quarantine_path(home: Home, source: str, day: date | str) -> Path:
+    """What of that day and source was refused; the day may be UNKNOWN_DAY."""
+    return home.quarantine / f"event_date={day}" / f"{source}.parquet"
 
 
 def landing_summary(home: Home) -> LandingSummary:
     """Counts of everything landed, from file metadata; only the quarantine's reasons are read."""
-    metadata = dict(_landed_metadata(home))
-    undated = home.quarantine / f"event_date={UNKNOWN_DAY}" / QUARANTINE_FILE
+    found = list(_landed_metadata(home))
+    days = {day for day, _ in found}
+    undated = home.quarantine.glob(f"event_date={UNKNOWN_DAY}/*.parquet")
     return LandingSummary(
-        first_day=min(metadata, default=None),
-        last_day=max(metadata, default=None),
-        days=len(metadata),
-        rows=sum(int(entry["attune.rows"]) for entry in metadata.values()),
-        quarantined=sum(int(entry["attune.quarantined"]) for entry in metadata.values()),
-        duplicates=sum(int(entry["attune.duplicates"]) for entry in metadata.values()),
-        undated=_row_count(undated),
+        first_day=min(days, default=None),
+        last_day=max(days, default=None),
+        days=len(days),
+        rows=sum(int(entry["attune.rows"]) for _, entry in found),
+        quarantined=sum(int(entry["attune.quarantined"]) for _, entry in found),
+        duplicates=sum(int(entry["attune.duplicates"]) for _, entry in found),
+        undated=sum(map(_row_count, undated)),
         reasons=quarantine_reasons(home),
         items=_row_count(home.items_file),
         customers=_row_count(home.customers_file),
@@ -167,12 +241,23 @@ def landing_summary(home: Home) -> LandingSummary:
 
 def quarantine_reasons(home: Home) -> dict[str, int]:
     """Reason -> quarantined rows over all days, most frequent first."""
-    files = [str(path) for path in sorted(home.quarantine.glob(f"event_date=*/{QUARANTINE_FILE}"))]
+    files = [str(path) for path in sorted(home.quarantine.glob(DAY_FILES))]
     if not files:
         return {}
     reasons = pa_dataset.dataset(files, schema=QUARANTINE_SCHEMA).to_table(columns=["reason"])["reason"]
     counts = {str(entry["values"]): int(entry["counts"]) for entry in pc.value_counts(reasons).to_pylist()}
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _land_content(home: Home, source: Source, undated: list[pd.DataFrame], erased: Erased) -> int:
+    """The pieces of a source that has some, without what the erased made; how many are landed now."""
+    if isinstance(source, ContentSource):
+        content = validate_content(source.content())
+        undated.append(_named(content.rejected, "content"))
+        kept = content.valid.filter(pa.array(~erased.mask(content.valid["author"])))
+        if kept.num_rows or home.content_file.is_file():
+            return upsert(home.content_file, kept)
+    return _row_count(home.content_file)
 
 
 def content_hash(table: pa.Table) -> str:
@@ -201,12 +286,28 @@ def _text_bytes(array: pa.Array) -> memoryview:
     return memoryview(data)[int(ends[0]) : int(ends[-1])]
 
 
+def event_metadata(events: pa.Table) -> dict[str, str]:
+    """What the metadata of an event file says of its rows."""
+    return {"attune.rows": str(events.num_rows), "attune.content_hash": content_hash(events)}
+
+
 def _land_batch(
-    home: Home, source: str, batch: EventBatch, undated: list[pd.DataFrame]
+    home: Home,
+    source: str,
+    batch: EventBatch,
+    undated: list[pd.DataFrame],
+    keeping: Keeping,
+    last_day: date | None,
 ) -> Iterator[LandedDay]:
     result = validate_events(batch.frame)
+    valid, is_erased = forgotten(
+        result.valid,
+        keeping.erased.mask(result.valid["user_id"]),
+        keeping.erased.mask(result.valid["anonymous_id"]),
+    )
+    slices = _by_day(valid)
+    flags = _cut(is_erased, slices)
     undated.append(result.rejected[result.rejected["event_date"].isna()])
-    slices = _by_day(result.valid)
     rejected = _quarantine_by_day(source, result.rejected)
     stray = sorted(day for day in {*slices, *rejected} if day not in batch.days)
     if stray:
@@ -216,9 +317,47 @@ def _land_batch(
         )
     for day in batch.days:
         if day in slices or day in rejected:
-            events = slices.get(day, result.valid.slice(0, 0))
-            quarantine = rejected.get(day, QUARANTINE_SCHEMA.empty_table())
-            yield _land_day(home, source, day, events, quarantine)
+            events = slices.get(day, valid.slice(0, 0))
+            events = events.filter(pa.array(~flags[day])) if day in flags else events
+            kept = keeping.retention.kept(events, day, last_day)
+            named, quarantine = _without_erased(
+                rejected.get(day, QUARANTINE_SCHEMA.empty_table()), keeping.erased
+            )
+            erased = named + (int(flags[day].sum()) if day in flags else 0)
+            expired = events.num_rows - kept.num_rows
+            if not keeping.retention.keeps_quarantine(day, last_day):
+                expired += quarantine.num_rows
+                quarantine = QUARANTINE_SCHEMA.empty_table()
+            yield _land_day(home, source, day, kept, quarantine, erased, expired)
+
+
+def forgotten(events: pa.Table, users: columns.Mask, visitors: columns.Mask) -> tuple[pa.Table, columns.Mask]:
+    """The events and which of them are to go, where these users and these anonymous ids are erased.
+
+    Who acts is the user, if there is one: of somebody else on the same device only the device is forgotten.
+    """
+    is_nobody = ~columns.present(events["user_id"].combine_chunks())
+    is_erased = users | (visitors & is_nobody)
+    of_others = visitors & ~is_erased
+    if of_others.any():
+        place = events.schema.get_field_index("anonymous_id")
+        kept = pc.if_else(pa.array(of_others), pa.scalar(None, pa.string()), events["anonymous_id"])
+        events = events.set_column(place, events.schema.field(place), kept)
+    return events, is_erased
+
+
+def _cut(flags: columns.Mask, slices: Mapping[date, pa.Table]) -> dict[date, columns.Mask]:
+    """The flags of each day's rows; the days follow each other in the order of the rows."""
+    bounds = np.cumsum([0, *(table.num_rows for table in slices.values())])
+    return {day: flags[bounds[number] : bounds[number + 1]] for number, day in enumerate(slices)}
+
+
+def _without_erased(quarantine: pa.Table, erased: Erased) -> tuple[int, pa.Table]:
+    """How many rows name somebody who was erased, and the others."""
+    if not erased or quarantine.num_rows == 0:
+        return 0, quarantine
+    named = np.array([names_any(raw, erased.__contains__) for raw in quarantine["raw"].to_pylist()])
+    return int(named.sum()), quarantine.filter(pa.array(~named))
 
 
 def _by_day(events: pa.Table) -> dict[date, pa.Table]:
@@ -243,13 +382,23 @@ def _quarantine_by_day(source: str, rejected: pd.DataFrame) -> dict[date, pa.Tab
     return {days[start]: _sorted(table.slice(start, end - start)) for start, end in pairwise(bounds)}
 
 
-def _land_day(home: Home, source: str, day: date, events: pa.Table, quarantine: pa.Table) -> LandedDay:
-    path = home.events / f"event_date={day}" / EVENTS_FILE
-    quarantine_path = home.quarantine / f"event_date={day}" / QUARANTINE_FILE
+def _land_day(
+    home: Home,
+    source: str,
+    day: date,
+    events: pa.Table,
+    quarantine: pa.Table,
+    erased: int,
+    expired: int,
+) -> LandedDay:
+    path = events_path(home, source, day)
+    refused_path = quarantine_path(home, source, day)
+    events, repeated = _not_elsewhere(path, events)
+    if repeated.num_rows:
+        quarantine = _sorted(pa.concat_tables([quarantine, _as_duplicates(source, repeated)]))
     duplicates = pc.sum(pc.equal(quarantine["reason"], "duplicate")).as_py() or 0
     metadata = {
-        "attune.rows": str(events.num_rows),
-        "attune.content_hash": content_hash(events),
+        **event_metadata(events),
         "attune.quarantined": str(quarantine.num_rows - duplicates),
         "attune.quarantine_hash": content_hash(quarantine),
         "attune.duplicates": str(duplicates),
@@ -258,31 +407,62 @@ def _land_day(home: Home, source: str, day: date, events: pa.Table, quarantine: 
     }
     previous = read_metadata(path) if path.is_file() else {}
     changed = previous.get("attune.content_hash") != metadata["attune.content_hash"]
-    has_quarantine = quarantine_path.is_file() == (quarantine.num_rows > 0)
+    has_quarantine = refused_path.is_file() == (quarantine.num_rows > 0)
     if not has_quarantine or any(previous.get(key) != value for key, value in metadata.items()):
-        _write_quarantine(quarantine_path, quarantine)
+        _write_quarantine(refused_path, quarantine)
         landed_at = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomically(path, events, {**metadata, "attune.landed_at": landed_at})
-    return LandedDay(day, events.num_rows, quarantine.num_rows - duplicates, duplicates, changed)
+    quarantined = quarantine.num_rows - duplicates
+    return LandedDay(
+        source, day, events.num_rows, quarantined, duplicates, changed, erased=erased, expired=expired
+    )
 
 
-def _empty_day(home: Home, day: date) -> LandedDay:
-    path = home.events / f"event_date={day}" / EVENTS_FILE
+def _not_elsewhere(path: Path, events: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The events that no other source has in this day, and those that one has."""
+    others = [str(other) for other in path.parent.glob("*.parquet") if other != path]
+    if not others:
+        return events, events.slice(0, 0)
+    ids = pa_dataset.dataset(others, schema=EVENT_SCHEMA).to_table(columns=["event_id"])["event_id"]
+    is_elsewhere = pc.is_in(events["event_id"], ids.combine_chunks())
+    return events.filter(pc.invert(is_elsewhere)), events.filter(is_elsewhere)
+
+
+def _as_duplicates(source: str, events: pa.Table) -> pa.Table:
+    rows = events.to_pylist()
+    return pa.Table.from_pylist(
+        [
+            {
+                "source": source,
+                "reason": "duplicate",
+                "detail": f"event_id={row['event_id']!r}: another source has it in this day",
+                "raw": json.dumps(
+                    {key: value for key, value in row.items() if value is not None}, default=str
+                ),
+                "event_id": row["event_id"],
+                "received_at": row["received_at"],
+            }
+            for row in rows
+        ],
+        QUARANTINE_SCHEMA,
+    )
+
+
+def _empty_day(home: Home, source: str, day: date) -> LandedDay:
+    path = events_path(home, source, day)
     rows = int(read_metadata(path)["attune.rows"]) if path.is_file() else 0
-    return LandedDay(day, rows, 0, 0, changed=False, empty=True)
+    return LandedDay(source, day, rows, 0, 0, changed=False, empty=True)
 
 
-def _land_undated(home: Home, source: str, parts: list[pd.DataFrame]) -> int:
-    """Replaces this source's rows in the quarantine of unknown days; returns their number."""
-    path = home.quarantine / f"event_date={UNKNOWN_DAY}" / QUARANTINE_FILE
+def _land_undated(home: Home, source: str, parts: list[pd.DataFrame], erased: Erased) -> tuple[int, int]:
+    """Replaces this source's rows in the quarantine of unknown days; their number; of whom erased."""
+    path = quarantine_path(home, source, UNKNOWN_DAY)
     filled = [part for part in parts if len(part)]
     own = _sorted(_quarantine_table(source, pd.concat(filled) if filled else parts[0].iloc[:0]))
-    before = _read_quarantine(path)
-    others = before.filter(pc.not_equal(before["source"], source))
-    after = pa.concat_tables([others, own])
-    if content_hash(after) != content_hash(before):
-        _write_quarantine(path, after)
-    return int(own.num_rows)
+    named, own = _without_erased(own, erased)
+    if content_hash(own) != content_hash(_read_quarantine(path)):
+        _write_quarantine(path, own)
+    return int(own.num_rows), named
 
 
 def _read_quarantine(path: Path) -> pa.Table:
@@ -313,8 +493,19 @@ def _named(rejected: pd.DataFrame, entity: str) -> pd.DataFrame:
 
 
 def _landed_metadata(home: Home) -> Iterator[tuple[date, dict[str, str]]]:
-    for path in sorted(home.events.glob(f"event_date=*/{EVENTS_FILE}")):
-        yield date.fromisoformat(path.parent.name.removeprefix("event_date=")), read_metadata(path)
+    for path in sorted(home.events.glob(DAY_FILES)):
+        yield _day_of(path), read_metadata(path)
+
+
+def _day_of(path: Path) -> date:
+    return date.fromisoformat(path.parent.name.removeprefix("event_date="))
+
+
+def _joint_hash(found: list[str]) -> str:
+    """A file's own hash where it is alone, so that a second source changes the days that it adds to."""
+    return (
+        found[0] if len(found) == 1 else hashlib.blake2b("".join(found).encode(), digest_size=16).hexdigest()
+    )
 
 
 def _row_count(path: Path) -> int:

@@ -41,6 +41,8 @@ WINDOW_FILE = "window.csv"
 READER_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "4GB",
+    # Rows without an `order` may be written by both threads, in any order.
+    "preserve_insertion_order": False,
 }
 MINIMUM_AGE = timedelta(minutes=10)
 """A version this young is never pruned: a reader may have resolved the symlink just before the swap."""

@@ -20,7 +20,7 @@ def write_atomically(path: Path, table: pa.Table, metadata: Mapping[str, str] | 
     A kill at any point leaves the old file or the new one; the next write takes over what a killed writer
     left unfinished. What the disk refuses raises LandingError and leaves no half-written file.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}.part")
     if metadata is not None:
         table = table.replace_schema_metadata({key: str(value) for key, value in metadata.items()})
     try:

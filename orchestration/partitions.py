@@ -8,7 +8,7 @@ which is landed again whenever more of it has arrived.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
@@ -16,6 +16,15 @@ import dagster as dg
 def daily(first_day: date) -> dg.DailyPartitionsDefinition:
     """The partitions definition; the present day is its last partition."""
     return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
+
+
+def between(first_day: date, last_day: date) -> dg.DailyPartitionsDefinition:
+    """These partitions alone: Dagster lists all that there are for each dependency, 1 s from 2000 on."""
+    end = last_day + timedelta(days=1)
+    # With the offset the present day is one of them; it adds none after the last day.
+    return dg.DailyPartitionsDefinition(
+        first_day.isoformat(), end_date=end.isoformat(), timezone="UTC", end_offset=1
+    )
 
 
 def as_days(keys: Iterable[str]) -> list[date]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
 from feature_repo.materialization import materialize
 from orchestration.releasing import built_release
@@ -132,15 +133,23 @@ def checked_frame(values: pd.DataFrame, candidates: pa.Table, release: Release) 
     return joined
 
 
-def publish_predictions(home: Home, features: Features, prediction: Prediction) -> dict[str, int]:
-    """Replaces the files of this instant, then the online rows; returns the rows written for each view."""
+def publish_predictions(
+    home: Home, features: Features, prediction: Prediction, erased: Erased = NOBODY
+) -> dict[str, int]:
+    """Replaces the files of this instant, then the online rows; returns the rows written for each view.
+
+    Nothing is written of whoever was `erased` while this run was under way.
+    """
     name = f"{prediction.as_of:%Y-%m-%d}.parquet"
     values = pa.Table.from_pandas(prediction.values, VALUE_SCHEMA, preserve_index=False)
+    values = values.filter(pa.array(~erased.mask(values["user_id"])))
+    candidates = prediction.candidates
+    candidates = candidates.filter(pa.array(~erased.mask(candidates["user_id"])))
     _write(home.prediction("user_predictions") / name, values, KEPT_PREDICTIONS)
     # Only the newest: candidates of the past serve nobody, and are the largest file of all.
-    _write(home.prediction("user_candidates") / name, prediction.candidates, 1)
+    _write(home.prediction("user_candidates") / name, candidates, 1)
     views = ["user_predictions", "user_candidates"]
-    return materialize(features.open(), home, prediction.as_of, prediction.as_of, views)
+    return materialize(features.open(), home, prediction.as_of, prediction.as_of, views, erased)
 
 
 def _write(path: Path, table: pa.Table, kept: int) -> None:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
@@ -36,10 +37,13 @@ from training.artifacts import (
     write_release,
 )
 from training.config import PopularityConfig
+from training.content import content_tables, recent_event_files
 from training.interactions import read_interactions
+from training.message_hours import message_hours
 from training.popularity import rank_popularity
 from training.recommenders import load_recommender
 from training.registry import ModelVersion
+from training.relations import ITEM_COLUMNS, read_segments, relate_items
 
 logger = logging.getLogger(__name__)
 
@@ -65,15 +69,26 @@ def build_release(data: Data, models: Models) -> Manifest:
         )
     interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
     popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
+    items = pq.read_table(data.home.mart("items"), columns=sorted({*ITEM_SCHEMA.names, *ITEM_COLUMNS}))
     with tempfile.TemporaryDirectory(prefix="attune-release-") as place:
         files = {
             kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
         }
+        factors = load_recommender(files["collaborative"]).factors
         manifest = write_release(
             data.home.releases,
-            items=pq.read_table(data.home.mart("items"), columns=ITEM_SCHEMA.names),
+            items=items,
             popularity=popularity,
-            factors=load_recommender(files["collaborative"]).factors,
+            factors=factors,
+            relations=relate_items(
+                items,
+                factors,
+                interactions,
+                data.home.mart_glob("item_pairs"),
+                data.home.prediction("user_predictions"),
+                data.as_of,
+            ),
+            tables=_further_tables(data),
             model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
             models={kind: _describe(champion) for kind, champion in champions.items()},
             feature_services=FEATURE_SERVICES,
@@ -83,6 +98,16 @@ def build_release(data: Data, models: Models) -> Manifest:
         )
     note_built_release(data.home, data.manifest.id, manifest.release_id)
     return manifest
+
+
+def _further_tables(data: Data) -> dict[str, pa.Table]:
+    """Content, social proof, and when messages are opened, as of the end of the data."""
+    days = recent_event_files(data.home.events, data.as_of)
+    segments = read_segments(data.home.prediction("user_predictions"), data.as_of)
+    return {
+        **content_tables(data.home.content_file, days, data.as_of),
+        **message_hours(days, segments, data.as_of),
+    }
 
 
 def built_release(data: Data) -> Release:

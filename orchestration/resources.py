@@ -7,19 +7,22 @@ loading the definitions costs nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from feature_repo.erasure import Erased, read_erased
 from feature_repo.layout import Home
-from orchestration.errors import NothingToDo
-from orchestration.landing import Progress
+from orchestration.errors import NothingToDo, SourceError, one_line
+from orchestration.landing import Keeping, Progress
 from orchestration.lock import hold
 from orchestration.settings import Settings
-from orchestration.sources.base import Source, open_source
+from orchestration.sources.base import EVENT_LOG, Source, open_source
 
 if TYPE_CHECKING:
     from dagster_dbt import DbtCliResource
@@ -32,13 +35,13 @@ if TYPE_CHECKING:
 class Workspace:
     """One installation.
 
-    `locked`: this process holds its lock already, as `attune run` does. `opened`: the source, if somebody
-    opened it before. `progress`: called after each landed day.
+    `locked`: this process holds its lock already, as `attune run` does. `opened`: the sources, if somebody
+    opened them before. `progress`: called after each landed day.
     """
 
     settings: Settings
     locked: bool = False
-    opened: Source | None = None
+    opened: Sequence[Source] = ()
     progress: Progress | None = None
 
     @property
@@ -51,16 +54,45 @@ class Workspace:
         with nullcontext() if self.locked else hold(self.home.lock):
             yield self.home
 
-    def source(self) -> Source:
-        """The source that this run reads; raises `NothingToDo` if none is configured, or a SourceError."""
-        if self.opened is not None:
+    def sources(self) -> Sequence[Source]:
+        """The sources that this run reads; raises `NothingToDo` if none is configured, or a SourceError."""
+        if self.opened:
             return self.opened
-        if self.settings.source is None or self.settings.source_path is None:
+        if not self.settings.sources:
             raise NothingToDo(
-                "no source is configured: set ATTUNE_SOURCE and ATTUNE_SOURCE_PATH, "
+                "no source is configured: set ATTUNE_SOURCE (and ATTUNE_SOURCE_PATH), "
                 "or use `attune run --source NAME --path DIR`."
             )
-        return open_source(self.settings.source, self.settings.source_path)
+        return open_sources(self.settings)
+
+    def keeping(self) -> Keeping:
+        """Who was erased and what is too old, as of now; raises SourceError if the store does not answer."""
+        return Keeping(erased_now(self.settings), self.settings.retention)
+
+
+def open_sources(settings: Settings) -> list[Source]:
+    """Every source of the settings; raises a SourceError that names what is wrong with one."""
+    return [_opened(settings, name) for name in settings.sources]
+
+
+def _opened(settings: Settings, name: str) -> Source:
+    if name == EVENT_LOG:
+        from orchestration.sources.event_log import EventLogSource
+
+        return EventLogSource.open(settings.home, settings.operational_url)
+    assert settings.source_path is not None  # parse_sources saw to it
+    return open_source(name, settings.source_path)
+
+
+def erased_now(settings: Settings) -> Erased:
+    """Everybody who was erased; raises SourceError if the store that knows does not answer."""
+    try:
+        return read_erased(settings.operational_url)
+    except SQLAlchemyError as error:
+        cause = one_line(getattr(error, "orig", None) or error)
+        raise SourceError(
+            f"the operational store, which lists the erased, cannot be read ({cause}); check DATABASE_URL."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,15 @@ from uuid import uuid4
 from orchestration.assets import GATE
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import AttuneError, PipelineError, SourceError, one_line
+from orchestration.expiry import expire
 from orchestration.instance import ENGINE_TAG, end_interrupted_runs, open_instance
+from orchestration.landing import land_days, landed_days
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.progress import View
-from orchestration.resources import Workspace, default_resources
+from orchestration.resources import Workspace, default_resources, open_sources
 from orchestration.settings import Settings
-from orchestration.sources.base import Source, open_source
+from orchestration.sources.base import EVENT_LOG, Source, parse_sources
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -66,10 +68,13 @@ NOTED = (
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A source, the days to land (default: all that it has), and whether to rebuild everything."""
+    """A source, the days to land (default: all that it has), and whether to rebuild everything.
+
+    `source` may name two, as in `tabular,event_log`; the event log alone has no path.
+    """
 
     source: str
-    path: Path
+    path: Path | None = None
     first: date | None = None
     last: date | None = None
     full_refresh: bool = False
@@ -94,10 +99,14 @@ class RunResult:
 def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResult:
     """Land, transform, validate, materialize, train, gate, release; raises an AttuneError with the remedy."""
     started = monotonic()
-    settings = replace(settings, source=request.source, source_path=request.path.expanduser().absolute())
+    path = None if request.path is None else request.path.expanduser().absolute()
+    settings = replace(settings, sources=parse_sources(request.source, path), source_path=path)
     home = settings.home
-    source = open_source(request.source, request.path.expanduser().absolute())
-    days, warnings = choose_days(source, request, settings.first_day, datetime.now(UTC).date())
+    sources = open_sources(settings)
+    today = datetime.now(UTC).date()
+    chosen = [choose_days(source, request, settings.first_day, today) for source in sources]
+    days = sorted({day for found, _ in chosen for day in found})
+    warnings = [text for _, found in chosen for text in found]
     with hold(home.lock), quiet_output(home.root / "logs" / "run.log", settings.log_level):
         instance = open_instance(settings)
         try:
@@ -105,7 +114,9 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
             if interrupted:
                 view.say("An earlier run was interrupted; taking up what it left.")
             engine = _Engine(instance, settings, view)
-            landed = engine.land(source, days)
+            forget(settings, view)
+            landed = engine.land(sources, days)
+            expire(settings)
             dirty = dirty_days(home)
             is_done = not dirty and pending_window(home) is None and is_complete(home)
             assets: dict[str, dict[str, Any]] = {}
@@ -114,7 +125,7 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
         finally:
             instance.dispose()
     return RunResult(
-        landed=landed["events/landed"],
+        landed=landed,
         dirty_days=len(dirty),
         release_id=_release_id(settings),
         seconds=monotonic() - started,
@@ -123,15 +134,29 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
     )
 
 
+def forget(settings: Settings, view: View) -> None:
+    """Completes the erasures that the service asked for, before anything is read."""
+    from orchestration.erasure import complete_pending
+
+    receipt = complete_pending(settings)
+    if receipt is not None:
+        view.say(f"Erased {receipt.subjects} people who asked for it: {receipt.total:,} rows.")
+
+
 def choose_days(
     source: Source, request: RunRequest, first_day: date, today: date
 ) -> tuple[list[date], list[str]]:
     """The days of the source within the request, and warnings about days that no partition can hold.
 
     Such days (a clock at 1970, a century typed wrongly) are left out by name, so that one bad row does not
-    keep a shop from running. Raises SourceError if no day is left.
+    keep a shop from running. Raises SourceError if no day is left, except of the event log, in which nothing
+    new may be.
     """
     available = source.days()
+    if source.name == EVENT_LOG:
+        available = [day for day in available if (request.first or day) <= day <= (request.last or day)]
+        if not any(first_day <= day <= today for day in available):
+            return [], _strays(available, first_day, today)
     if not available:
         raise SourceError(f"{request.path}: the source {source.name} holds no dated event. Check --path.")
     asked = [day for day in available if (request.first or day) <= day <= (request.last or day)]
@@ -145,13 +170,16 @@ def choose_days(
         raise SourceError(
             f"{request.path}: {span}, all {limits}. Correct the dates, or set ATTUNE_FIRST_DAY earlier."
         )
+    return chosen, _strays(asked, first_day, today)
+
+
+def _strays(asked: Sequence[date], first_day: date, today: date) -> list[str]:
     strays = [day.isoformat() for day in asked if not first_day <= day <= today]
     if not strays:
-        return chosen, []
+        return []
+    limits = f"outside {first_day} (ATTUNE_FIRST_DAY) to {today}"
     named = ", ".join(strays[:3]) + (" and others" if len(strays) > 3 else "")
-    return chosen, [
-        f"{len(strays)} days {limits} are not landed: {named}. Correct their dates at the source."
-    ]
+    return [f"{len(strays)} days {limits} are not landed: {named}. Correct their dates at the source."]
 
 
 @dataclass
@@ -161,36 +189,45 @@ class _Engine:
     view: View
     warnings: list[str] = field(default_factory=list)
 
-    def land(self, source: Source, days: Sequence[date]) -> dict[str, dict[str, Any]]:
-        """Dagster run 1."""
-        from orchestration.assets.events import event_assets
-        from orchestration.partitions import daily
+    def land(self, sources: Sequence[Source], days: Sequence[date]) -> dict[str, Any]:
+        """Dagster run 1; without any new day, which only the event log can be, just the customers."""
+        from orchestration.assets.events import event_assets, joined, report_metadata
+        from orchestration.partitions import between
 
         stage = STAGES["events__landed"]
         workspace = Workspace(
             self.settings,
             locked=True,
-            opened=source,
+            opened=sources,
             progress=lambda done, total, day: self.view.advance(stage, done, total, str(day)),
         )
+        if not days:
+            keeping = workspace.keeping()
+            found = joined(land_days(self.settings.home, one, [], keeping=keeping) for one in sources)
+            if not landed_days(self.settings.home):
+                raise SourceError(
+                    "the event log is empty and nothing else is landed: run with another source."
+                )
+            return report_metadata(found)
         resources = default_resources(self.settings) | {"workspace": workspace}
-        return self._execute(event_assets(daily(self.settings.first_day), None), resources, days)
+        assets = event_assets(between(days[0], days[-1]), None)
+        return self._execute(assets, resources, days)["events/landed"]
 
     def follow_up(self, dirty: Sequence[date], full_refresh: bool) -> dict[str, dict[str, Any]]:
         """Dagster run 2: all that follows from the landed events, for these days."""
         from orchestration.assets.all import downstream_assets
         from orchestration.assets.transforms import load_manifest
-        from orchestration.partitions import daily
+        from orchestration.partitions import between
         from orchestration.resources import dbt_resource
 
         home = self.settings.home
-        manifest = load_manifest(home)
-        assets = downstream_assets(manifest, daily(self.settings.first_day), None)
-        resources = default_resources(self.settings, locked=True) | {"dbt": dbt_resource()}
         published = current_manifest(home)
         days = list(dirty)
         if full_refresh:
             days = sorted({*dirty, *(published.days if published else ())})
+        known = [*days, *landed_days(home)]
+        assets = downstream_assets(load_manifest(home), between(min(known), max(known)), None)
+        resources = default_resources(self.settings, locked=True) | {"dbt": dbt_resource()}
         config = {"days": [day.isoformat() for day in days], "full_refresh": full_refresh}
         ops: dict[str, Any] = {
             f"models__{kind}": {"config": {"again": False}} for kind in ("collaborative", "clv", "churn")

@@ -13,9 +13,14 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
+
+from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
-from orchestration.errors import SettingsError
-from orchestration.sources.base import SOURCE_NAMES
+from orchestration.errors import SettingsError, SourceError
+from orchestration.retention import Retention, read_retention
+from orchestration.sources.base import SOURCE_NAMES, parse_sources
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -31,13 +36,17 @@ class Variable:
 
 VARIABLES = (
     Variable("ATTUNE_HOME", ".attune", "state directory of this installation"),
-    Variable("ATTUNE_SOURCE", "", f"source of scheduled and UI runs: {', '.join(SOURCE_NAMES)}"),
-    Variable("ATTUNE_SOURCE_PATH", "", "where that source lies; set both or neither"),
+    Variable(
+        "ATTUNE_SOURCE", "", f"sources of scheduled and UI runs, comma separated: {', '.join(SOURCE_NAMES)}"
+    ),
+    Variable("ATTUNE_SOURCE_PATH", "", "where that source lies; event_log needs none"),
     Variable("ATTUNE_FIRST_DAY", "2000-01-01", "first daily partition; older events are refused"),
     Variable("ATTUNE_SCHEDULE", "0 3 * * *", "cron expression (UTC) of the daily run"),
     Variable("ATTUNE_CUTOFFS", "3", "rolling cut-offs on which models are measured, 1 to 12"),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
+    Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
+    Variable("DATABASE_URL", "", "operational store in PostgreSQL; unset: SQLite below ATTUNE_HOME"),
     Variable("REDIS_URL", "", "online store in Redis, redis://host:port/0; unset: SQLite"),
     Variable("REDIS_PASSWORD", "", "password for REDIS_URL where the address has none"),
     Variable("MLFLOW_TRACKING_URI", "", "an MLflow server; unset: SQLite and files below ATTUNE_HOME"),
@@ -73,13 +82,15 @@ class Settings:
     """What a run needs to know; see `VARIABLES` for the meaning and the default of each."""
 
     home: Home
-    source: str | None
+    sources: tuple[str, ...]
     source_path: Path | None
     first_day: date
     schedule: str
     cutoffs: int
     seed: int
     keep_releases: int
+    retention: Retention
+    operational_url: sa.URL
     redis_url: str | None
     mlflow_tracking_uri: str
     dagster_home: Path
@@ -94,16 +105,18 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; raises `SettingsError` for the first value that cannot be used."""
     env = os.environ if environ is None else environ
     home = Home(Path(_text(env, "ATTUNE_HOME")).expanduser().absolute())
-    source, source_path = _source(env)
+    sources, source_path = _sources(env)
     return Settings(
         home=home,
-        source=source,
+        sources=sources,
         source_path=source_path,
         first_day=_day(env, "ATTUNE_FIRST_DAY"),
         schedule=_cron(env, "ATTUNE_SCHEDULE"),
         cutoffs=_whole(env, "ATTUNE_CUTOFFS", 1, 12),
         seed=_whole(env, "ATTUNE_SEED", 0, 2**31 - 1),
         keep_releases=_whole(env, "ATTUNE_KEEP_RELEASES", 2, 100),
+        retention=read_retention(_file(env, "ATTUNE_RETENTION")),
+        operational_url=_database_url(env, home),
         redis_url=_redis_url(env),
         mlflow_tracking_uri=_text(env, "MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_db}",
         dagster_home=_directory(env, "DAGSTER_HOME", home.dagster),
@@ -177,16 +190,32 @@ def _cron(env: Mapping[str, str], name: str) -> str:
     return text
 
 
-def _source(env: Mapping[str, str]) -> tuple[str | None, Path | None]:
-    name, path = _text(env, "ATTUNE_SOURCE"), _text(env, "ATTUNE_SOURCE_PATH")
-    if name and name not in SOURCE_NAMES:
-        raise SettingsError(f"ATTUNE_SOURCE={name!r} cannot be used: use one of {', '.join(SOURCE_NAMES)}.")
-    if bool(name) != bool(path):
-        missing, given = ("ATTUNE_SOURCE", path) if path else ("ATTUNE_SOURCE_PATH", name)
-        raise SettingsError(
-            f"{missing} is empty though the other of the pair is {given!r}: set both or neither."
-        )
-    return name or None, Path(path).expanduser().absolute() if path else None
+def _sources(env: Mapping[str, str]) -> tuple[tuple[str, ...], Path | None]:
+    text, given = _text(env, "ATTUNE_SOURCE"), _text(env, "ATTUNE_SOURCE_PATH")
+    path = Path(given).expanduser().absolute() if given else None
+    if not text and path is None:
+        return (), None
+    if not text:
+        raise SettingsError(f"ATTUNE_SOURCE is empty though ATTUNE_SOURCE_PATH={given!r} is not: set both.")
+    try:
+        return parse_sources(text, path, "ATTUNE_SOURCE_PATH"), path
+    except SourceError as error:
+        raise SettingsError(f"ATTUNE_SOURCE={text!r} cannot be used: {error}") from error
+
+
+def _file(env: Mapping[str, str], name: str) -> Path | None:
+    text = _text(env, name)
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _database_url(env: Mapping[str, str], home: Home) -> sa.URL:
+    try:
+        url = operational_url(home, _text(env, "DATABASE_URL"))
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise SettingsError("DATABASE_URL cannot be used: use postgresql://user:password@host:port/database.")
+    return url
 
 
 def _redis_url(env: Mapping[str, str]) -> str | None:

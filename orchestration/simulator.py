@@ -4,6 +4,7 @@ What it writes to a folder:
 
     drops/received_date=YYYY-MM-DD.parquet   raw events by day of arrival, with faults
     items.parquet, customers.parquet         the catalogue and the customers as the shop knows them
+    content.parquet                          articles, videos and customers' pictures
     truth/                                   what only evaluation may read
     world.json                               the parameters and counts, written last
 """
@@ -25,6 +26,7 @@ from orchestration.simulation.aftermath import Waiting, due_events, due_refills,
 from orchestration.simulation.calendar import Calendar, Floats
 from orchestration.simulation.catalogue import Catalogue, draw_catalogue, item_count
 from orchestration.simulation.choice import shelf
+from orchestration.simulation.content import draw_content, draw_reads, write_content
 from orchestration.simulation.drops import DropWriter
 from orchestration.simulation.happenings import KIND, Happenings, happenings, joined
 from orchestration.simulation.messages import draw_messages
@@ -37,7 +39,7 @@ DEFAULT_END_DATE = date(2026, 1, 31)
 
 EVENTS_PER_USER_YEAR = 160.0
 BLOCK_DAYS = 7
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 
 Progress = Callable[[int, int], None]
 """Called after each block with (days done, days to do)."""
@@ -91,12 +93,15 @@ def simulate(
     catalogue = draw_catalogue(rng, item_count(users), days)
     population = draw_population(rng, users, days, catalogue)
     rate = _visit_rate(calendar, population)
+    # From generators of its own: content came later, and changes nothing else in the world.
+    content = draw_content(np.random.default_rng([seed, 2]), catalogue, days)
     try:
         _clear(path)
-        writer = DropWriter(path / "drops", calendar, catalogue, population)
+        writer = DropWriter(path / "drops", calendar, catalogue, population, content)
         spent = _live_through(writer, rate, seed, progress)
         write_items(path / "items.parquet", rng, calendar, catalogue)
         write_customers(path / "customers.parquet", rng, calendar, population)
+        write_content(path / "content.parquet", calendar, catalogue, content)
         write_truth(path / "truth", rng, calendar, catalogue, population, rate, spent)
         world = {
             "version": WORLD_VERSION, "users": users, "items": catalogue.count, "days": days, "seed": seed,
@@ -118,6 +123,10 @@ def _live_through(writer: DropWriter, rate: Floats, seed: int, progress: Progres
         last = min(first + BLOCK_DAYS, calendar.days)
         rng = np.random.default_rng([seed, 1, first])
         block = _live_block(rng, calendar, writer.catalogue, population, rate, state, first, last)
+        reads = draw_reads(
+            np.random.default_rng([seed, 2, first]), writer.catalogue, writer.content, block, first
+        )
+        block = _by_time(joined([block, reads]), calendar)
         writer.add(rng, block, last)
         if progress is not None:
             progress(last, calendar.days)
@@ -152,7 +161,10 @@ def _live_block(
     )
     _remember(state.memory, visited, signups)
     messages = draw_messages(rng, calendar, population, state.memory.last_visit, first, last)
-    events = joined([signups, visited, later, messages])
+    return _by_time(joined([signups, visited, later, messages]), calendar)
+
+
+def _by_time(events: Happenings, calendar: Calendar) -> Happenings:
     events = events.select(events.at < calendar.days)
     return events.select(np.argsort(events.at, kind="stable"))
 

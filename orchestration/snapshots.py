@@ -1,4 +1,4 @@
-"""Items and customers: one row per key, the newest description wins, the first sighting stays."""
+"""Items, customers and content: one row per key, the newest description wins, the first sighting stays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from orchestration.parquet_files import write_atomically
 
-FIRST_SEEN = {"item_id": "first_seen_at", "user_id": "created_at"}
+FIRST_SEEN = {"item_id": "first_seen_at", "user_id": "created_at", "content_id": "published_at"}
 
 
 def upsert(path: Path, incoming: pa.Table) -> int:

@@ -82,6 +82,10 @@ def describe_run(result: RunResult, home: Home) -> str:
         f"landed {landed['rows']:,} events on {landed['days']} days ({landed['changed_days']} changed), "
         f"{landed['quarantined']:,} quarantined, {landed['duplicates']:,} duplicates"
     ]
+    if landed["erased"]:
+        lines.append(f"refused {landed['erased']:,} rows of people who were erased")
+    if landed["expired"]:
+        lines.append(f"left out {landed['expired']:,} rows that are older than they are kept")
     lines += [f"warning: {text}" for text in result.warnings]
     if result.nothing_new:
         lines.append(f"Nothing new: release {result.release_id} is up to date ({result.seconds:.1f} s).")

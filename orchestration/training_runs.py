@@ -246,6 +246,13 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
     return _train("collaborative", data.key(settings, als, blend, popularity), data, models, again, fit)
 
 
+TRAINERS: dict[str, Callable[[Data, Settings, Models, bool], Trained]] = {
+    "collaborative": train_collaborative,
+    "clv": train_clv,
+    "churn": train_churn,
+}
+
+
 def value_figures(found: ChurnEvaluation | ClvEvaluation, kind: str) -> dict[str, Figure]:
     """What a scientist wants to see of a value model, on the last fold."""
     rows = found.predictions

@@ -3,10 +3,14 @@
 A release is one immutable directory `<releases>/<release_id>`:
 
     manifest.json        what it is made of, and the sha256 of every other file
-    items.parquet        the catalogue: item_id, title, category, brand, price, stock
+    items.parquet        the catalogue: item_id, title, category, brand, price, stock, cost
     popularity.json      ranked lists: overall, recent, by category
     item_factors.npy     float32, one row per item; item_factors.json: ids and what fold-in needs
+    item_relations.npz   similar and complementary items of each; item_relations.json: trends, segments
+    tables/*.parquet     further tables, such as content and social_proof (training.content); may be absent
     <kind>/...           the files of each further model (`clv`, `churn`), as the model wrote them
+
+Format 1 had no costs and no relations: such a release is still read, as one whose items have none.
 
 It is written beside its final place and renamed, so a reader sees all of it or none. The service imports
 this module: it needs numpy and pyarrow only (xgboost when a booster is opened).
@@ -29,9 +33,11 @@ import pyarrow.parquet as pq
 
 from training.errors import BrokenRelease
 from training.factors import ItemFactors, read_factors, write_factors
+from training.item_relations import BY_BEHAVIOUR, Relations, read_relations, write_relations
 from training.rankings import Popularity, RankedList
 
 __all__ = [
+    "BY_BEHAVIOUR",
     "FORMAT_VERSION",
     "BrokenRelease",
     "ItemFactors",
@@ -39,6 +45,7 @@ __all__ = [
     "Manifest",
     "Popularity",
     "RankedList",
+    "Relations",
     "Release",
     "current_release_id",
     "load_release",
@@ -46,12 +53,16 @@ __all__ = [
     "write_release",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 POPULARITY = "popularity.json"
 FACTORS = "item_factors"
+RELATIONS = "item_relations"
+TABLES = "tables"
 REQUIRED = (ITEMS, POPULARITY, f"{FACTORS}.npy", f"{FACTORS}.json")
+RELATION_FILES = (f"{RELATIONS}.npz", f"{RELATIONS}.json")
 ITEM_SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
@@ -60,6 +71,7 @@ ITEM_SCHEMA = pa.schema(
         ("brand", pa.string()),
         ("price", pa.float64()),
         ("stock", pa.int64()),
+        ("cost", pa.float64()),
     ]
 )
 
@@ -68,7 +80,8 @@ ITEM_SCHEMA = pa.schema(
 class ItemTable:
     """The catalogue of a release, one position per item.
 
-    `price` is in currency units and `stock` in units, both float64 with NaN where unknown; texts may be None.
+    `price` and `cost` are in currency units and `stock` in units, all float64 with NaN where unknown; texts
+    may be None.
     """
 
     item_ids: tuple[str, ...]
@@ -77,12 +90,16 @@ class ItemTable:
     brand: list[str | None]
     price: np.ndarray
     stock: np.ndarray
+    cost: np.ndarray
     position: Mapping[str, int]
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "ItemTable":
-        """From an Arrow table with the columns of `ITEM_SCHEMA`."""
+        """From an Arrow table with the columns of `ITEM_SCHEMA`; costs are unknown without a column."""
         ids = tuple(table["item_id"].to_pylist())
+        cost = np.full(len(ids), np.nan)
+        if "cost" in table.column_names:
+            cost = table["cost"].cast(pa.float64()).to_numpy(zero_copy_only=False)
         return cls(
             ids,
             table["title"].to_pylist(),
@@ -90,6 +107,7 @@ class ItemTable:
             table["brand"].to_pylist(),
             table["price"].cast(pa.float64()).to_numpy(zero_copy_only=False),
             table["stock"].cast(pa.float64()).to_numpy(zero_copy_only=False),
+            cost,
             {item_id: index for index, item_id in enumerate(ids)},
         )
 
@@ -98,7 +116,7 @@ class ItemTable:
         index = self.position.get(item_id)
         if index is None:
             return None
-        price, stock = float(self.price[index]), float(self.stock[index])
+        price, stock, cost = (float(column[index]) for column in (self.price, self.stock, self.cost))
         return {
             "item_id": item_id,
             "title": self.title[index],
@@ -106,6 +124,7 @@ class ItemTable:
             "brand": self.brand[index],
             "price": None if np.isnan(price) else price,
             "stock": None if np.isnan(stock) else int(stock),
+            "cost": None if np.isnan(cost) else cost,
         }
 
     def __len__(self) -> int:
@@ -171,7 +190,9 @@ class Release:
     items: ItemTable
     popularity: Popularity
     factors: ItemFactors
+    relations: Relations
     _model_dirs: dict[str, Path] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @property
     def release_id(self) -> str:
@@ -217,6 +238,8 @@ def write_release(
     items: pa.Table,
     popularity: Popularity,
     factors: ItemFactors,
+    relations: Relations | None = None,
+    tables: Mapping[str, pa.Table] | None = None,
     model_dirs: Mapping[str, Path],
     models: dict[str, dict[str, Any]],
     feature_services: dict[str, str],
@@ -226,6 +249,9 @@ def write_release(
 ) -> Manifest:
     """Write one release below `releases` and return its manifest; the same content gives the same id.
 
+    `relations` are between the rows of `items`, in their order; without them the release has none. `tables`
+    are further ones by name.
+
     A release that exists already is verified and kept, or replaced if its files are damaged. An interrupted
     write leaves a hidden `.building-*` directory that the next write removes, never half a release.
     """
@@ -233,7 +259,8 @@ def write_release(
     _remove_abandoned(releases)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=releases))
     try:
-        rows = _write_contents(building, items, popularity, factors, model_dirs)
+        rows = _write_contents(building, items, popularity, factors, relations, model_dirs)
+        rows |= _write_tables(building / TABLES, tables or {})
         files = {name: _sha256(building / name) for name in _relative_files(building)}
         content = json.dumps([files, models, feature_services, code_version], sort_keys=True, default=str)
         release_id = f"{data_until:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
@@ -256,16 +283,31 @@ def load_release(path: Path) -> Release:
     items = _read_items(path / ITEMS)
     popularity = Popularity.from_dict(_read_json(path / POPULARITY))
     factors = read_factors(path, FACTORS)
-    kinds = {name.split("/", 1)[0] for name in manifest.files if "/" in name}
-    return Release(path, manifest, items, popularity, factors, {kind: path / kind for kind in sorted(kinds)})
+    relations = (
+        Relations.empty(len(items))
+        if manifest.format_version == 1
+        else read_relations(path, RELATIONS, len(items))
+    )
+    kinds = sorted({name.split("/", 1)[0] for name in manifest.files if "/" in name} - {TABLES})
+    return Release(
+        path,
+        manifest,
+        items,
+        popularity,
+        factors,
+        relations,
+        {kind: path / kind for kind in kinds},
+        _read_tables(path, manifest),
+    )
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest alone, without checking the other files."""
     values = _read_json(path / MANIFEST)
     found = values.get("format_version")
-    if found != FORMAT_VERSION:
-        problem = f"has format_version {found!r}, this program reads {FORMAT_VERSION}"
+    if found not in READ_VERSIONS:
+        readable = " and ".join(map(str, READ_VERSIONS))
+        problem = f"has format_version {found!r}, this program reads {readable}"
         raise BrokenRelease(path / MANIFEST, problem)
     try:
         return Manifest.from_dict(values)
@@ -294,12 +336,15 @@ def _write_contents(
     items: pa.Table,
     popularity: Popularity,
     factors: ItemFactors,
+    relations: Relations | None,
     model_dirs: Mapping[str, Path],
 ) -> dict[str, int]:
     catalogue = items.select(ITEM_SCHEMA.names).cast(ITEM_SCHEMA)
+    relations = relations or Relations.empty(catalogue.num_rows)
     pq.write_table(catalogue, root / ITEMS)
     _write_json(root / POPULARITY, popularity.to_dict())
     write_factors(factors, root, FACTORS)
+    write_relations(relations, root, RELATIONS)
     for kind, source in model_dirs.items():
         shutil.copytree(source, root / kind)
     return {
@@ -307,7 +352,23 @@ def _write_contents(
         "popular": len(popularity.overall.item_ids),
         "categories": len(popularity.by_category),
         "factor_items": len(factors.item_ids),
+        **relations.counts(),
     }
+
+
+def _write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> dict[str, int]:
+    folder.mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    return {name: table.num_rows for name, table in tables.items()}
+
+
+def _read_tables(root: Path, manifest: Manifest) -> dict[str, pa.Table]:
+    names = sorted(name for name in manifest.files if name.startswith(f"{TABLES}/"))
+    try:
+        return {Path(name).stem: pq.read_table(root / name) for name in names}
+    except (pa.ArrowException, OSError) as error:
+        raise BrokenRelease(root / TABLES, f"cannot be read as Parquet ({error})") from error
 
 
 def _move_into_place(building: Path, target: Path, manifest: Manifest) -> Manifest:
@@ -329,7 +390,8 @@ def _remove_abandoned(releases: Path) -> None:
 
 
 def _verify(root: Path, manifest: Manifest) -> None:
-    for name in REQUIRED:
+    required = REQUIRED if manifest.format_version == 1 else (*REQUIRED, *RELATION_FILES)
+    for name in required:
         if name not in manifest.files:
             raise BrokenRelease(root / MANIFEST, f"does not list {name}")
     for name, expected in manifest.files.items():
@@ -351,7 +413,7 @@ def _read_items(path: Path) -> ItemTable:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise BrokenRelease(path, f"cannot be read as Parquet ({error})") from error
-    missing = [name for name in ITEM_SCHEMA.names if name not in table.column_names]
+    missing = [name for name in ITEM_SCHEMA.names if name not in (*table.column_names, "cost")]
     if missing:
         raise BrokenRelease(path, f"lacks column {missing[0]!r}")
     return ItemTable.from_table(table)

@@ -23,6 +23,8 @@ WRITER_POOL = "home_writer"
 RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 
 LANDED = dg.AssetKey(["events", "landed"])
+ERASURES = dg.AssetKey(["privacy", "erasures"])
+RETENTION = dg.AssetKey(["privacy", "retention"])
 MARTS = dg.AssetKey(["transforms", "marts"])
 DEFINITIONS = dg.AssetKey(["features", "definitions"])
 ONLINE = dg.AssetKey(["features", "online"])

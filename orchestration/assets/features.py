@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration.assets import DEFINITIONS, MARTS, ONLINE, OWNERS, WRITER_POOL, Result
 from orchestration.completion import note_materialized, pending_window
 from orchestration.marts import current_manifest
-from orchestration.resources import Features, Workspace
+from orchestration.resources import Features, Workspace, erased_now
 
 BEHAVIOR_VIEWS = ("user_behavior", "item_behavior")
 
@@ -62,7 +62,14 @@ def feature_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
             window = pending_window(home)
             counts: dict[str, int] = {}
             if window is not None and manifest is not None:
-                counts = materialize(features.open(), home, window.start, window.end, BEHAVIOR_VIEWS)
+                counts = materialize(
+                    features.open(),
+                    home,
+                    window.start,
+                    window.end,
+                    BEHAVIOR_VIEWS,
+                    erased_now(workspace.settings),
+                )
                 note_materialized(home, manifest)
         context.log.info("rows written: %s", counts or "none, nothing changed")
         begin = window.start or datetime(1970, 1, 1, tzinfo=UTC) if window else None

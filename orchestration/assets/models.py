@@ -2,12 +2,10 @@
 
 import base64
 import io
-from collections.abc import Callable
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
-from matplotlib.figure import Figure
 
 from orchestration.assets import (
     BUILT_RELEASE,
@@ -24,7 +22,6 @@ from orchestration.assets import (
     WRITER_POOL,
     Result,
 )
-from orchestration.predicting import Prediction, predict, publish_predictions
 from orchestration.quality.checks import (
     blocking_failures,
     check_results,
@@ -34,16 +31,14 @@ from orchestration.quality.checks import (
 )
 from orchestration.quality.suites import predictions as prediction_rules
 from orchestration.quality.suites import training_frame as training_frame_rules
-from orchestration.resources import Features, Models, Workspace
-from orchestration.training_runs import (
-    Data,
-    Trained,
-    build_training_frame,
-    train_churn,
-    train_clv,
-    train_collaborative,
-)
+from orchestration.resources import Features, Models, Workspace, erased_now
 from training.errors import NotEnoughData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from orchestration.predicting import Prediction
+    from orchestration.training_runs import Trained
 
 PLOT_DPI = 60
 
@@ -76,6 +71,8 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         workspace: dg.ResourceParam[Workspace],
         features: dg.ResourceParam[Features],
     ) -> Result:
+        from orchestration.training_runs import Data, build_training_frame
+
         started = monotonic()
         with workspace.writing() as home:
             try:
@@ -97,7 +94,6 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         key: dg.AssetKey,
         description: str,
         deps: list[dg.AssetKey],
-        train: Callable[[Data, Workspace, Models, bool], Trained],
     ) -> dg.AssetsDefinition:
         @dg.asset(
             key=key,
@@ -113,10 +109,13 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
             workspace: dg.ResourceParam[Workspace],
             models: dg.ResourceParam[Models],
         ) -> Result:
+            from orchestration.training_runs import TRAINERS, Data
+
+            train = TRAINERS[key.path[-1]]
             started = monotonic()
             with workspace.writing() as home:
                 try:
-                    trained = train(Data.published(home), workspace, models, config.again)
+                    trained = train(Data.published(home), workspace.settings, models, config.again)
                 except NotEnoughData as error:
                     if key == COLLABORATIVE:
                         raise
@@ -131,19 +130,16 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         COLLABORATIVE,
         "ALS with fold-in, blended with buying again; measured on a global time split.",
         [MARTS],
-        lambda data, workspace, models, again: train_collaborative(data, workspace.settings, models, again),
     )
     clv = trainer(
         CLV,
         "Spend in the next 90 days with an interval; measured on rolling cut-offs.",
         [TRAINING_FRAME],
-        lambda data, workspace, models, again: train_clv(data, workspace.settings, models, again),
     )
     churn = trainer(
         CHURN,
         "Probability of no purchase in the next 90 days; measured on rolling cut-offs.",
         [TRAINING_FRAME],
-        lambda data, workspace, models, again: train_churn(data, workspace.settings, models, again),
     )
 
     @dg.asset(
@@ -160,6 +156,9 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         features: dg.ResourceParam[Features],
         models: dg.ResourceParam[Models],
     ) -> Result:
+        from orchestration.predicting import predict, publish_predictions
+        from orchestration.training_runs import Data
+
         started = monotonic()
         with workspace.writing() as home:
             prediction = predict(Data.published(home), workspace.settings, features, models)
@@ -169,7 +168,7 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
             if failures:
                 context.log.error("not published: %s", "; ".join(failures))
             else:
-                written = publish_predictions(home, features, prediction)
+                written = publish_predictions(home, features, prediction, erased_now(workspace.settings))
         metadata = prediction_metadata(prediction) | {
             "rows_written": written,
             "seconds": round(monotonic() - started, 1),
@@ -185,7 +184,7 @@ def gate_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(GATE, asset=asset, description=description, blocking=False)
 
 
-def gate_result(asset: dg.AssetKey, trained: Trained) -> dg.AssetCheckResult:
+def gate_result(asset: dg.AssetKey, trained: "Trained") -> dg.AssetCheckResult:
     """The decision with its reasons."""
     return dg.AssetCheckResult(
         asset_key=asset,
@@ -200,7 +199,7 @@ def gate_result(asset: dg.AssetKey, trained: Trained) -> dg.AssetCheckResult:
     )
 
 
-def trained_metadata(trained: Trained) -> dict[str, Any]:
+def trained_metadata(trained: "Trained") -> dict[str, Any]:
     """The version, the whole table against the baselines, the candidate's figures, and the plots."""
     candidate = trained.report.candidate
     return {
@@ -229,14 +228,14 @@ def untrained(key: dg.AssetKey, error: NotEnoughData) -> Result:
     return Result(metadata=metadata, check_results=[check])
 
 
-def inline_plot(figure: Figure) -> str:
+def inline_plot(figure: "Figure") -> str:
     """The figure as Markdown that holds its own PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=PLOT_DPI)
     return f"![plot](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
-def prediction_metadata(prediction: Prediction) -> dict[str, Any]:
+def prediction_metadata(prediction: "Prediction") -> dict[str, Any]:
     """How many customers, by whom, and how they fall into segments."""
     return {
         "customers_scored": len(prediction.values),

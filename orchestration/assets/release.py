@@ -18,9 +18,7 @@ from orchestration.assets import (
     WRITER_POOL,
     Result,
 )
-from orchestration.releasing import build_release, make_current
 from orchestration.resources import Models, Workspace
-from orchestration.training_runs import Data
 
 # A release is made every day.
 WARN_AGE = timedelta(hours=36)
@@ -44,6 +42,9 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         **common,
     )
     def built(workspace: dg.ResourceParam[Workspace], models: dg.ResourceParam[Models]) -> Result:
+        from orchestration.releasing import build_release
+        from orchestration.training_runs import Data
+
         started = monotonic()
         with workspace.writing() as home:
             manifest = build_release(Data.published(home), models)
@@ -66,6 +67,9 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         **common,
     )
     def current(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
+        from orchestration.releasing import make_current
+        from orchestration.training_runs import Data
+
         started = monotonic()
         settings = workspace.settings
         with workspace.writing() as home:

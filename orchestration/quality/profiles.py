@@ -10,7 +10,7 @@ import pandas as pd
 
 from feature_repo.events import EVENT_TYPES
 from feature_repo.layout import Home
-from orchestration.landing import EVENTS_FILE, LandedDay
+from orchestration.landing import LandedDay, events_path
 
 _PROFILE = """
     select
@@ -39,8 +39,8 @@ def profile_events(home: Home, landed: Sequence[LandedDay]) -> pd.DataFrame:
 
     Counting is done on the files by DuckDB, so memory does not grow with the number of events.
     """
-    files = {day.day: home.events / f"event_date={day.day}" / EVENTS_FILE for day in landed}
-    present = [str(path) for path in files.values() if path.is_file()]
+    files = [events_path(home, day.source, day.day) for day in landed]
+    present = [str(path) for path in files if path.is_file()]
     if not present:
         return pd.DataFrame(
             columns=["event_date", "row_count", *COUNTS, "quarantined_share", "share_of_median"]
@@ -61,4 +61,5 @@ def _days_frame(landed: Sequence[LandedDay]) -> pd.DataFrame:
     rows: list[tuple[str, date, int]] = [
         (str(day.day), day.day, day.quarantined) for day in landed if not day.empty
     ]
-    return pd.DataFrame(rows, columns=["event_date", "day", "quarantined"])
+    frame = pd.DataFrame(rows, columns=["event_date", "day", "quarantined"])
+    return frame.groupby(["event_date", "day"], as_index=False).agg({"quarantined": "sum"})

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from orchestration.simulation.calendar import DAY_MICROS, Calendar, Floats, Ints
 from orchestration.simulation.catalogue import Catalogue
+from orchestration.simulation.content import KIND_NAMES, Content
 from orchestration.simulation.happenings import CHANNEL_NAMES, KIND, KINDS, Happenings
 from orchestration.simulation.population import DEVICES, Population
 
@@ -90,6 +91,7 @@ class DropWriter:
     calendar: Calendar
     catalogue: Catalogue
     population: Population
+    content: Content
     counts: DropCounts = field(default_factory=DropCounts)
     _pending: dict[int, list[pa.Table]] = field(default_factory=dict)
 
@@ -159,18 +161,23 @@ class DropWriter:
         return _named(pa.array(names, pa.string()), np.where(block.campaign >= 0, code, -1))
 
     def _contexts(self, block: Happenings) -> pa.Array:
-        """Where a page view came from, which category was browsed, how many stars were given."""
+        """Where a page view came from, the category browsed, the stars given, the piece read."""
         visits = [json.dumps({"browser": b, "traffic_source": t}) for b in BROWSERS for t in TRAFFIC]
         leaves = [json.dumps({"category": name}) for name in self.catalogue.leaf_names]
         stars = [json.dumps({"rating": number}) for number in range(1, 6)]
         filters = [json.dumps({"filters": {"in_stock": True}})]
+        pieces = [
+            json.dumps({"content_id": name, "kind": KIND_NAMES[kind]})
+            for name, kind in zip(self.content.ids(), self.content.kind, strict=True)
+        ]
         code = np.full(block.count, -1)
         code = np.where(block.kind == KIND["page_view"], block.session * 7 % len(visits), code)
         code = np.where(block.kind == KIND["category_browse"], len(visits) + block.query, code)
         code = np.where(block.stars > 0, len(visits) + len(leaves) + block.stars - 1, code)
         last = len(visits) + len(leaves) + len(stars)
         code = np.where(block.kind == KIND["filter_applied"], last, code)
-        return _named(pa.array(visits + leaves + stars + filters), code)
+        code = np.where(block.content >= 0, last + 1 + block.content, code)
+        return _named(pa.array(visits + leaves + stars + filters + pieces), code)
 
     def _garbled(self, rng: np.random.Generator, rows: pa.Table, received: Ints) -> tuple[pa.Table, Ints]:
         """Copies of some rows under new ids, each with one fault; the faults take turns."""

@@ -14,7 +14,7 @@ KINDS = (
     "signup", "login", "logout", "page_view", "search", "category_browse", "filter_applied", "product_view",
     "wishlist_add", "add_to_cart", "remove_from_cart", "cart_view", "checkout_start", "purchase",
     "cart_abandonment", "return", "rating", "review", "share", "email_sent", "email_open", "email_click",
-    "push_notification", "push_open",
+    "push_notification", "push_open", "content_view", "like",
 )  # fmt: skip
 KIND = {name: code for code, name in enumerate(KINDS)}
 CHANNEL_NAMES = ("web", "mobile_web", "mobile_app", "email", "push")
@@ -27,7 +27,7 @@ class Happenings:
     """One entry per event in every array; -1 (or NaN) for none, ``at`` in days from the start.
 
     ``user`` is -1 for anonymous visitors, ``query`` the leaf that was searched for, ``campaign`` the day
-    on which its messages went out, ``stars`` a rating from 1 to 5.
+    on which its messages went out, ``stars`` a rating from 1 to 5, ``content`` the piece that was read.
     """
 
     kind: Ints
@@ -40,6 +40,7 @@ class Happenings:
     query: Ints
     campaign: Ints
     stars: Ints
+    content: Ints
     at: Floats
     quantity: Floats
     price: Floats

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from orchestration.errors import UnknownSource
+from orchestration.errors import SourceError, UnknownSource
 
-SOURCE_NAMES = ("online_retail", "tabular", "simulator")
+EVENT_LOG = "event_log"
+SOURCE_NAMES = ("online_retail", "tabular", "simulator", EVENT_LOG)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,38 @@ class Source(Protocol):
 
     def customers(self) -> pd.DataFrame:
         """The customers as now known: CUSTOMER_SCHEMA's columns, raw; may be empty."""
+
+
+@runtime_checkable
+class ContentSource(Protocol):
+    """A source that has editorial content too; not every one does."""
+
+    def content(self) -> pd.DataFrame:
+        """The pieces as now known: CONTENT_SCHEMA's columns, raw; may be empty."""
+
+
+def parse_sources(text: str, path: Path | None, path_name: str = "--path") -> tuple[str, ...]:
+    """The sources of one run, comma separated: one that lies somewhere, the event log, or both.
+
+    Raises UnknownSource, or SourceError where the path is missing, or there for nothing.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in SOURCE_NAMES:
+            raise UnknownSource(name, list(SOURCE_NAMES))
+    with_path = [name for name in names if name != EVENT_LOG]
+    if len(with_path) > 1 or len(set(names)) < len(names) or not names:
+        raise SourceError(
+            f"sources {text!r} cannot be read together: name one of {', '.join(SOURCE_NAMES[:-1])}, "
+            f"{EVENT_LOG}, or one and {EVENT_LOG}."
+        )
+    if with_path and path is None:
+        raise SourceError(f"the source {with_path[0]} lies somewhere: say where with {path_name}.")
+    if not with_path and path is not None:
+        raise SourceError(
+            f"{path_name} {path} cannot be used: {EVENT_LOG} reads the operational store; leave it out."
+        )
+    return names
 
 
 def open_source(name: str, path: Path) -> Source:

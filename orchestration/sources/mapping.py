@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from feature_repo.content import CONTENT_SCHEMA
 from feature_repo.events import (
     CUSTOMER_SCHEMA,
     EVENT_SCHEMA,
@@ -30,6 +31,7 @@ SECTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "events": (tuple(EVENT_SCHEMA.names), ("event_type", "event_at")),
     "items": (tuple(ITEM_SCHEMA.names), ("item_id",)),
     "customers": (tuple(CUSTOMER_SCHEMA.names), ("user_id",)),
+    "content": (tuple(CONTENT_SCHEMA.names), ("content_id", "kind")),
 }
 UNITS = ("s", "ms", "us")
 
@@ -69,6 +71,7 @@ class TabularMapping:
     events: tuple[TableMapping, ...]
     items: tuple[TableMapping, ...] = ()
     customers: tuple[TableMapping, ...] = ()
+    content: tuple[TableMapping, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -99,7 +102,13 @@ def read_mapping(path: Path) -> TabularMapping:
         for name in SECTIONS
         if name in top
     }
-    return TabularMapping(file, tables["events"], tables.get("items", ()), tables.get("customers", ()))
+    return TabularMapping(
+        file,
+        tables["events"],
+        tables.get("items", ()),
+        tables.get("customers", ()),
+        tables.get("content", ()),
+    )
 
 
 @dataclass(frozen=True)

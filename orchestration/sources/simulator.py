@@ -88,6 +88,12 @@ class SimulatorSource:
     def customers(self) -> pd.DataFrame:
         return self._entities("customers.parquet")
 
+    def content(self) -> pd.DataFrame:
+        """None for a world that was simulated before there was content."""
+        if not (self.path / "content.parquet").is_file():
+            return pd.DataFrame({"content_id": []})
+        return self._entities("content.parquet")
+
     def _drop(self, day: date) -> pa.Table:
         file = self.drops[day]
         table = read_file(file, columns=EVENT_COLUMNS)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.columns import text
+from feature_repo.content import CONTENT_SCHEMA
 from feature_repo.events import CUSTOMER_SCHEMA, ITEM_SCHEMA
 from feature_repo.validation import RAW_PREFIX, row_days
 from orchestration.errors import MappingError, SourceColumnMissing
@@ -29,7 +30,7 @@ from orchestration.sources.files import column_names, read_file
 from orchestration.sources.mapping import ColumnMapping, TableMapping, TabularMapping, read_mapping
 
 BATCH_ROWS = 1_000_000
-INSTANTS = ("event_at", "received_at", "first_seen_at", "created_at")
+INSTANTS = ("event_at", "received_at", "first_seen_at", "created_at", "published_at")
 _HASH_KEYS = ("attune-event-id1", "attune-event-id2")
 _Unit = Literal["s", "ms", "us"]
 _HAS_ZONE = r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$"
@@ -62,7 +63,12 @@ class TabularSource:
             for table in mapping.events
             for file in _files(mapping, "events", table)
         )
-        for section, tables in (("items", mapping.items), ("customers", mapping.customers)):
+        sections = (
+            ("items", mapping.items),
+            ("customers", mapping.customers),
+            ("content", mapping.content),
+        )
+        for section, tables in sections:
             for table in tables:
                 for file in _files(mapping, section, table):
                     _check_columns(mapping, section, table, file)
@@ -95,6 +101,9 @@ class TabularSource:
 
     def customers(self) -> pd.DataFrame:
         return self._entities(self.mapping.customers, "customers", CUSTOMER_SCHEMA.names)
+
+    def content(self) -> pd.DataFrame:
+        return self._entities(self.mapping.content, "content", CONTENT_SCHEMA.names)
 
     def _batches(self, days: list[date]) -> list[list[date]]:
         batches: list[list[date]] = []

@@ -9,11 +9,16 @@ from time import monotonic
 import pytest
 from typer.testing import CliRunner
 
+from feature_repo.erasure import read_erased
+from feature_repo.event_log import operational_url
+from feature_repo.layout import Home
 from orchestration.cli import app, exit_code
 from orchestration.errors import GateRefused, HomeLocked, NothingToDo, SettingsError, SourceMissing
+from orchestration.landing import Keeping, land_days
+from tests.factories import ListSource, view
 from training.errors import BrokenRelease
 
-COMMANDS = ("demo", "run", "serve", "ui", "status", "simulate")
+COMMANDS = ("demo", "run", "serve", "erase", "ui", "status", "simulate")
 ROOT = Path(__file__).parents[3]
 
 
@@ -61,6 +66,33 @@ def test_days_the_wrong_way_round_are_a_usage_error() -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "is after" in result.output
+
+
+def test_the_event_log_takes_no_path_and_other_sources_need_one(tmp_path: Path) -> None:
+    result = attune(tmp_path, "run", "--source", "event_log", "--path", "drops")
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert "reads the operational store; leave it out" in result.stderr
+    result = attune(tmp_path, "run", "--source", "tabular")
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert "say where with --path" in result.stderr
+
+
+def test_an_empty_event_log_in_an_empty_home_is_an_input_error(tmp_path: Path) -> None:
+    result = attune(tmp_path, "run", "--source", "event_log")
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert "the event log is empty and nothing else is landed" in result.stderr
+
+
+def test_whoever_is_erased_before_anything_is_known_of_them_stays_out(tmp_path: Path) -> None:
+    result = attune(tmp_path / "elsewhere", "erase", "u1", "--home", str(tmp_path / "home"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Erased: 0 rows of 1 ids" in result.stdout
+    home = Home(tmp_path / "home")
+    erased = read_erased(operational_url(home))
+    assert "u1" in erased
+    source = ListSource([view("a"), view("b", user_id="u2")], customer_rows=[{"user_id": "u1"}])
+    report = land_days(home, source, keeping=Keeping(erased))
+    assert (report.rows, report.erased, report.customers) == (1, 2, 0)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.erasure import Erased, subject_hash
 from feature_repo.events import EVENT_SCHEMA
 from feature_repo.layout import Home
 from orchestration.errors import LandingError
-from orchestration.landing import content_hash, land_days, landed_days, landing_summary, quarantine_reasons
+from orchestration.landing import (
+    Keeping,
+    content_hash,
+    land_days,
+    landed_days,
+    landing_summary,
+    quarantine_reasons,
+)
 from orchestration.parquet_files import write_atomically
 from tests.factories import ListSource, purchase, view
 
@@ -45,7 +53,7 @@ def two_days() -> ListSource:
 
 
 def events_of(home: Home, day: date) -> pa.Table:
-    return pq.ParquetFile(home.events / f"event_date={day}" / "events.parquet").read()
+    return pq.ParquetFile(home.events / f"event_date={day}" / "list.parquet").read()
 
 
 def everything(home: Home) -> dict[str, list[dict[str, Any]]]:
@@ -74,7 +82,7 @@ def test_days_land_sorted_with_their_counts_in_the_metadata(home: Home) -> None:
 
 def test_quarantined_rows_keep_reason_detail_and_raw_form(home: Home) -> None:
     land_days(home, two_days())
-    row = everything(home)["quarantine/event_date=2025-03-02/rows.parquet"][0]
+    row = everything(home)["quarantine/event_date=2025-03-02/list.parquet"][0]
     assert (row["source"], row["reason"], row["event_id"]) == ("list", "bad_price", "bad")
     assert '"price": "free"' in row["raw"]
     assert quarantine_reasons(home) == {"bad_price": 1, "duplicate": 1}
@@ -146,9 +154,9 @@ def test_rows_that_arrive_without_an_own_day_are_quarantined_with_their_arrival(
     land_days(home, ListSource([view("x", "nonsense", received_at="2025-03-02T00:00:00Z")]))
     assert list(everything(home)) == [
         "customers.parquet",
-        "events/event_date=2025-03-02/events.parquet",
+        "events/event_date=2025-03-02/list.parquet",
         "items.parquet",
-        "quarantine/event_date=2025-03-02/rows.parquet",
+        "quarantine/event_date=2025-03-02/list.parquet",
     ]
 
 
@@ -276,6 +284,58 @@ def test_a_write_that_the_system_cuts_short_leaves_the_old_file(tmp_path: Path) 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == LandingError.exit_code
     assert pq.read_table(path).to_pylist() == [{"x": 1}]
     assert [file.name for file in tmp_path.iterdir()] == ["table.parquet"]
+
+
+def test_nothing_of_the_erased_is_landed_not_even_their_raw_form(home: Home) -> None:
+    erased = Erased(b"salt", frozenset({subject_hash(b"salt", "u1"), subject_hash(b"salt", "v1")}))
+    source = ListSource(
+        rows=[
+            view("a"),
+            view("b", user_id="u2"),
+            view("c", user_id=None, anonymous_id="v1"),
+            view("d", user_id=None, anonymous_id="v2"),
+            view("e", channel="nowhere"),
+            view("f", user_id="u2", channel="nowhere"),
+            view("g", "nonsense"),
+            view("h", "2025-03-02T10:00:00Z"),
+        ],
+        customer_rows=[{"user_id": "u1"}, {"user_id": "u2"}, {"user_id": "u1", "age": "old"}],
+    )
+    land_days(home, source)
+    report = land_days(home, source, keeping=Keeping(erased))
+    assert [(day.day, day.rows, day.quarantined, day.erased) for day in report.days] == [
+        (FIRST, 2, 1, 3),
+        (SECOND, 0, 0, 1),
+    ]
+    assert (report.erased, report.customers) == (7, 2)
+    landed = {path: rows for path, rows in everything(home).items() if path != "customers.parquet"}
+    assert "u1" not in str(landed)
+    assert "v1" not in str(landed)
+
+
+def test_of_somebody_else_on_an_erased_device_only_the_device_is_forgotten(home: Home) -> None:
+    erased = Erased(b"salt", frozenset({subject_hash(b"salt", "v1")}))
+    source = ListSource(
+        [view("a", user_id="u2", anonymous_id="v1"), view("b", user_id=None, anonymous_id="v1")]
+    )
+    report = land_days(home, source, keeping=Keeping(erased))
+    assert (report.rows, report.erased) == (1, 1)
+    [row] = events_of(home, FIRST).to_pylist()
+    assert (row["user_id"], row["anonymous_id"]) == ("u2", None)
+
+
+def test_each_source_has_its_own_file_of_a_day(home: Home) -> None:
+    land_days(home, ListSource([view("a"), view("bad", channel="nowhere")], name="one"))
+    alone = landed_days(home)
+    land_days(home, ListSource([view("b"), view("a"), view("c", "2025-03-02T10:00:00Z")], name="other"))
+    both = landed_days(home)
+    assert list(both) == [FIRST, SECOND]
+    assert both[FIRST] != alone[FIRST]
+    summary = landing_summary(home)
+    assert (summary.days, summary.rows, summary.quarantined, summary.duplicates) == (2, 3, 1, 1)
+    land_days(home, ListSource([view("d")], name="one"))
+    assert landed_days(home)[FIRST] != both[FIRST]
+    assert landing_summary(home).rows == 3
 
 
 def test_rows_of_a_day_outside_their_batch_are_refused(home: Home) -> None:

@@ -1,10 +1,10 @@
 """Days, ranges of days, and the partitions that Dagster knows."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from orchestration.partitions import as_days, daily, describe
+from orchestration.partitions import as_days, between, daily, describe
 
 
 def test_partitions_begin_with_the_first_day_and_are_utc_days() -> None:
@@ -25,3 +25,13 @@ def test_days_are_described_by_their_ends() -> None:
     assert describe([]) == "no days"
     assert describe([date(2024, 1, 1)]) == "2024-01-01"
     assert describe([date(2024, 1, 1), date(2024, 1, 2)]) == "2024-01-01 to 2024-01-02 (2 days)"
+
+
+def test_the_partitions_of_one_run_are_the_same_and_no_others() -> None:
+    first, last = date(2024, 2, 28), date(2024, 3, 1)
+    assert between(first, last).get_partition_keys() == ["2024-02-28", "2024-02-29", "2024-03-01"]
+
+
+def test_the_present_day_is_one_of_them() -> None:
+    today = datetime.now(UTC).date()
+    assert between(today, today).get_partition_keys() == [today.isoformat()]

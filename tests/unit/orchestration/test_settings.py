@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration import retention
 from orchestration.errors import SettingsError
 from orchestration.settings import DEFAULTS, VARIABLES, process_environment, read_settings
 
@@ -13,7 +14,9 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     settings = read_settings({})
     home = Path(".attune").absolute()
     assert settings.home.root == home
-    assert settings.source is None
+    assert settings.sources == ()
+    assert settings.retention == retention.DEFAULTS
+    assert settings.operational_url.database == str(home / "operational" / "attune.db")
     assert settings.first_day == date(2000, 1, 1)
     assert settings.port == 8011
     assert settings.mlflow_tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
@@ -33,6 +36,7 @@ def test_blank_means_unset() -> None:
         ("ATTUNE_SEED", "-1", "0 to 2147483647"),
         ("ATTUNE_FIRST_DAY", "01/02/2020", "2000-01-01"),
         ("ATTUNE_SCHEDULE", "daily", "five cron fields"),
+        ("ATTUNE_SOURCE", "tabular,simulator", "event_log"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("REDIS_URL", "http://cache", "redis://"),
     ],
@@ -49,7 +53,9 @@ def test_a_wrong_value_names_the_variable_the_value_and_the_allowed_ones(
 
 
 def test_an_unknown_source_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="ATTUNE_SOURCE='shopify'.*online_retail, tabular, simulator"):
+    with pytest.raises(
+        SettingsError, match="ATTUNE_SOURCE='shopify'.*online_retail, tabular, simulator, event_log"
+    ):
         read_settings({"ATTUNE_SOURCE": "shopify", "ATTUNE_SOURCE_PATH": "drops"})
 
 
@@ -60,6 +66,24 @@ def test_an_unknown_source_names_the_known_ones() -> None:
 def test_source_and_path_come_together(given: dict[str, str], missing: str) -> None:
     with pytest.raises(SettingsError, match=missing):
         read_settings(given)
+
+
+def test_a_source_of_files_and_the_event_log_may_be_read_together() -> None:
+    settings = read_settings({"ATTUNE_SOURCE": "tabular, event_log", "ATTUNE_SOURCE_PATH": "/drops"})
+    assert (settings.sources, settings.source_path) == (("tabular", "event_log"), Path("/drops"))
+    assert read_settings({"ATTUNE_SOURCE": "event_log"}).sources == ("event_log",)
+    with pytest.raises(SettingsError, match="leave it out"):
+        read_settings({"ATTUNE_SOURCE": "event_log", "ATTUNE_SOURCE_PATH": "/drops"})
+
+
+def test_a_database_address_that_is_none_is_refused_without_showing_it() -> None:
+    url = read_settings({"DATABASE_URL": "postgres://me:pw@db:5432/attune"}).operational_url
+    assert url.drivername == "postgresql+psycopg2"
+    for wrong in ("db.example.org:secret", "mysql://me:secret@db/x"):
+        with pytest.raises(SettingsError) as caught:
+            read_settings({"DATABASE_URL": wrong})
+        assert "DATABASE_URL" in str(caught.value)
+        assert "secret" not in str(caught.value)
 
 
 def test_the_redis_password_is_filled_in_and_never_shown() -> None:

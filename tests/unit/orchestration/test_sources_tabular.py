@@ -127,7 +127,7 @@ def test_rows_that_break_the_contract_are_quarantined_in_their_original_form(tmp
     home = Home(tmp_path / "home")
     report = land_days(home, open_source("tabular", tmp_path))
     assert (report.rows, report.quarantined, report.undated) == (2, 2, 1)
-    rows = pd.read_parquet(home.quarantine / "event_date=unknown" / "rows.parquet")
+    rows = pd.read_parquet(home.quarantine / "event_date=unknown" / "tabular.parquet")
     assert json.loads(rows["raw"][0]) == {"id": "4", "what": "view", "who": "u", "thing": "a", "when": "noon"}
 
 

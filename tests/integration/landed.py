@@ -60,7 +60,7 @@ def land_day(home: Home, day: date, rows: Sequence[Event]) -> None:
     ordered = sorted(rows, key=lambda row: (row["event_at"], row["event_id"]))
     table = pa.Table.from_pylist(ordered, EVENT_SCHEMA)
     metadata = {"attune.rows": str(len(rows)), "attune.content_hash": content_hash(table)}
-    write_atomically(home.events / f"event_date={day}" / "events.parquet", table, metadata)
+    write_atomically(home.events / f"event_date={day}" / "shop.parquet", table, metadata)
 
 
 def land_catalogue(

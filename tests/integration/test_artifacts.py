@@ -1,15 +1,19 @@
 """Releases on a real disk: written whole, verified when read, broken ones named."""
 
+import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xgboost
 
+from tests.fakes import CATALOGUE, tiny_relations
 from training.artifacts import (
     ITEM_SCHEMA,
     BrokenRelease,
@@ -21,6 +25,7 @@ from training.artifacts import (
     point_to_release,
     write_release,
 )
+from training.item_relations import ARRAYS
 
 pytestmark = pytest.mark.integration
 
@@ -32,6 +37,7 @@ ITEMS = pa.table(
         "brand": [None, None],
         "price": [2.5, None],
         "stock": [3, None],
+        "cost": [1.5, None],
     },
     schema=ITEM_SCHEMA,
 )
@@ -83,6 +89,7 @@ def test_a_release_is_read_back_as_it_was_written(tmp_path: Path, model: Path) -
         "brand": None,
         "price": 2.5,
         "stock": 3,
+        "cost": 1.5,
     }
     assert release.items.record("b") is not None
     assert release.items.record("b")["stock"] is None  # type: ignore[index]
@@ -94,6 +101,41 @@ def test_a_release_is_read_back_as_it_was_written(tmp_path: Path, model: Path) -
     assert release.churn_dir == release.root / "churn"
     assert release.clv_dir is None
     assert release.booster("churn", "trees.ubj").num_boosted_rounds() == 1
+
+
+def test_relations_are_read_back_as_they_were_written(tmp_path: Path, model: Path) -> None:
+    items = CATALOGUE
+    relations = tiny_relations()
+    release = load_release(write(tmp_path / "releases", model, items=items, relations=relations))
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(release.relations, name), getattr(relations, name))
+    assert release.relations.trending == relations.trending
+    assert release.relations.trending_by_category == relations.trending_by_category
+    assert release.relations.by_segment == relations.by_segment
+    assert release.manifest.rows["similar_pairs"] == 8
+
+
+def test_a_release_of_format_1_has_no_costs_and_no_relations(tmp_path: Path, model: Path) -> None:
+    root = write(tmp_path / "releases", model)
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["format_version"] = 1
+    for name in ("item_relations.npz", "item_relations.json"):
+        (root / name).unlink()
+        del manifest["files"][name]
+    pq.write_table(ITEMS.drop_columns(["cost"]), root / "items.parquet")
+    manifest["files"]["items.parquet"] = hashlib.sha256((root / "items.parquet").read_bytes()).hexdigest()
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    release = load_release(root)
+    assert release.relations.similar_to(0) == []
+    assert release.items.record("a")["cost"] is None  # type: ignore[index]
+
+
+def test_relations_that_point_outside_the_catalogue_are_refused(tmp_path: Path, model: Path) -> None:
+    outside = replace(tiny_relations(), similar=np.full((6, 2), 6, dtype=np.int32))
+    with pytest.raises(BrokenRelease, match="similar points outside the 6 items"):
+        load_release(write(tmp_path / "releases", model, items=CATALOGUE, relations=outside))
+    with pytest.raises(BrokenRelease, match=r"similar has shape \(6, 2\) for 2 items"):
+        load_release(write(tmp_path / "other", model, relations=tiny_relations()))
 
 
 def test_the_same_content_gives_the_same_release_and_other_content_another(
@@ -108,7 +150,16 @@ def test_the_same_content_gives_the_same_release_and_other_content_another(
 
 
 @pytest.mark.parametrize(
-    "name", ["items.parquet", "popularity.json", "item_factors.npy", "item_factors.json", "churn/trees.ubj"]
+    "name",
+    [
+        "items.parquet",
+        "popularity.json",
+        "item_factors.npy",
+        "item_factors.json",
+        "item_relations.npz",
+        "item_relations.json",
+        "churn/trees.ubj",
+    ],
 )
 def test_a_changed_or_missing_file_is_named_with_the_remedy(tmp_path: Path, model: Path, name: str) -> None:
     root = write(tmp_path / "releases", model)

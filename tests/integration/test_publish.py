@@ -137,7 +137,7 @@ def test_a_day_that_became_empty_loses_its_files(transforms: Transforms, home: H
 
 
 def test_a_day_folder_that_was_removed_is_dirty(home: Home) -> None:
-    (home.events / f"event_date={DAYS[0]}" / "events.parquet").unlink()
+    (home.events / f"event_date={DAYS[0]}" / "shop.parquet").unlink()
     assert dirty_days(home) == [DAYS[0]]
 
 

@@ -178,7 +178,7 @@ def test_no_day_in_the_asked_range_is_an_input_error(shop: Shop) -> None:
 def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     shutil.copytree(shop.home.root, home.root, symlinks=True)
-    day_file = home.events / f"event_date={LATE_DAY}" / "events.parquet"
+    day_file = home.events / f"event_date={LATE_DAY}" / "simulator.parquet"
     day_file.unlink()
     result = attune_run(home.root, shop.world)
     assert result.returncode == 0, result.stderr
@@ -197,7 +197,7 @@ def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> Non
 def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     shutil.copytree(shop.home.root, home.root, symlinks=True)
-    drop_last_row(home.events / f"event_date={LATE_DAY}" / "events.parquet")
+    drop_last_row(home.events / f"event_date={LATE_DAY}" / "simulator.parquet")
     assert dirty_days(home) == [LATE_DAY]
     selection = ["--select", 'group:"transforms"', "--partition", LATE_DAY.isoformat()]
     result = subprocess.run(

@@ -12,16 +12,10 @@ import pytest
 from feature_repo.layout import Home
 from serving.features import FeatureReader
 from serving.metrics import Metrics
-from serving.personalize import (
-    BEHAVIOUR,
-    CANDIDATE_FIELDS,
-    CANDIDATES,
-    PREDICTIONS,
-    SEEN_FIELDS,
-    Personalizer,
-)
-from serving.releases import ReleaseHolder, find_release, read_release
-from serving.runtime import feast_profile_view, online_store_opener
+from serving.personalize import CANDIDATE_FIELDS, CANDIDATES, SEEN_FIELDS
+from serving.profile import BEHAVIOUR, PREDICTIONS
+from serving.releases import find_release, read_release
+from serving.runtime import feast_profile_view, online_store_opener, open_runtime
 from serving.settings import Settings
 from tests.servers import RedisServer
 from tests.serving_home import FEATURE_AT, make_home
@@ -75,10 +69,8 @@ def test_a_profile_from_real_features_has_derived_values(tmp_path: Path) -> None
     settings = Settings(home=home, release_source="home")
 
     async def scenario() -> None:
-        reader, metrics = reader_of(home), Metrics()
-        await reader.start()
-        releases = ReleaseHolder(read_release(find_release(settings)), settings, metrics)
-        profile = await Personalizer(reader, releases, feast_profile_view(), metrics).profile("anna")
+        runtime = await open_runtime(settings, read_release(find_release(settings)))
+        profile = await runtime.profiles.profile("anna")
         assert profile["as_of"] == FEATURE_AT.isoformat()
         assert profile["features"]["mean_gap_days"] == 10.0
         assert profile["features"]["mean_order_value"] == pytest.approx(250 / 3)
@@ -88,7 +80,7 @@ def test_a_profile_from_real_features_has_derived_values(tmp_path: Path) -> None
             "loyalty_tier": "Standard",
             "price_tier": "Premium",
         }
-        await reader.close()
+        await runtime.close()
 
     asyncio.run(scenario())
 

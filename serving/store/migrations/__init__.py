@@ -1,0 +1,1 @@
+"""Alembic's migrations of the operational store; `serving.store.schema` runs and writes them."""

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from serving.errors import InvalidSetting, ServingError
+from serving.keys import read_keys
 from serving.settings import Settings, read_settings
 
 SERVICE = "serving.service:Personalization"
@@ -19,6 +20,7 @@ def main() -> None:
     """Check what can be checked before anything starts, then become the server."""
     try:
         settings = read_settings()
+        read_keys(settings.api_keys_file)
         check_port(settings.host, settings.port)
     except ServingError as error:
         sys.exit(f"error: {error}")

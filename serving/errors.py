@@ -3,17 +3,34 @@
 ServingError
 ├── InvalidSetting      an environment variable has a value that cannot be used; the start is refused
 ├── NoRelease           nothing was released yet; the start is refused
+├── NoTables            503: no run published tables in this home yet
 ├── UnusableRelease     the release to serve cannot be read; the start is refused, or the old one stays
-└── UnknownCustomer     404: no store row names this customer
+├── UnusableStore       the operational store is of another version; the start is refused
+├── StoreUnavailable    503: the operational store does not answer; come again in a second
+├── InvalidExperiments  experiments.yaml cannot be used; the start is refused, or what was in force stays
+├── UnknownExperiment   404: no experiment has this id
+├── ExperimentConflict  409: an experiment does not fit beside the others, or may not be changed so
+├── EventIdTaken        409: another event has this id
+├── UnknownCustomer     404: no store row names this customer
+├── UnknownItem         404: the release's catalogue does not have this item
+├── CustomerExists      409: somebody with this id was created before
+├── IdentityTaken       409: an anonymous id belongs to another customer
+├── CustomerErased      409: somebody with this id was erased
+├── OptOutRefused       403: ALLOW_OPT_OUT=false
+├── InvalidField        422: a value fits the schema and cannot be used all the same
+├── Refused             401, 403, 404, 405, 408, 413, 422, 429: before any route was asked
+└── UndeclaredAccess    a route says not who may call it; the start is refused
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 
 class ServingError(Exception):
-    """Base of every error that serving raises on purpose. `status` is the HTTP status code it becomes."""
+    """Base of every error that serving raises on purpose: the HTTP status and headers that it becomes."""
 
     status = 500
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidSetting(ServingError):
@@ -49,6 +66,83 @@ class UnusableRelease(ServingError):
         self.problem = problem
 
 
+class UnusableStore(ServingError):
+    """The tables of the operational store are not those that this version of the service knows."""
+
+    status = 503
+
+    def __init__(self, found: str, expected: str, problem: str) -> None:
+        super().__init__(
+            f"the operational store is at version {found} and this service knows versions up to {expected}"
+            f" ({problem}): start a newer version of the service, or give it another DATABASE_URL"
+        )
+
+
+class NoTables(ServingError):
+    """No run published tables in this home yet."""
+
+    status = 503
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"no tables are published in {place}: make them with `attune run --source NAME --path DIR`"
+        )
+
+
+class StoreUnavailable(ServingError):
+    """The operational store does not answer. Whether a write was kept is not known: repeat it as it was."""
+
+    status = 503
+    headers = MappingProxyType({"Retry-After": "1"})
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("the operational store does not answer now; send the request again in a second")
+        self.problem = problem
+
+
+class InvalidExperiments(ServingError):
+    """The file of experiments cannot be used; `line` is where."""
+
+    def __init__(self, name: str, line: int | None, problem: str) -> None:
+        place = name if line is None else f"{name} line {line}"
+        super().__init__(f"{place}: {problem}")
+        self.line = line
+
+
+class UnknownExperiment(ServingError):
+    """No experiment has this id."""
+
+    status = 404
+
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__(
+            f"experiment={experiment_id!r} cannot be used: there is none of this id;"
+            " GET /api/v1/experiments lists them"
+        )
+
+
+class ExperimentConflict(ServingError):
+    """An experiment does not fit beside the others, or may not be changed in this way."""
+
+    status = 409
+
+    def __init__(self, experiment_id: str, remedy: str) -> None:
+        super().__init__(f"experiment={experiment_id!r} cannot be used: {remedy}")
+        self.experiment_id = experiment_id
+
+
+class EventIdTaken(ServingError):
+    """Another event, with another content, has this id."""
+
+    status = 409
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event_id={event_id!r} cannot be used: another event has this id;"
+            " give each event an id of its own, and repeat one unchanged"
+        )
+
+
 class UnknownCustomer(ServingError):
     """Nothing is known about this customer."""
 
@@ -60,3 +154,100 @@ class UnknownCustomer(ServingError):
             " check the id, or ask for recommendations, which answer newcomers too"
         )
         self.customer_id = customer_id
+
+
+class UnknownItem(ServingError):
+    """The catalogue does not have this item."""
+
+    status = 404
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"item_id {item_id!r} is unknown: the catalogue of the release does not have it")
+        self.item_id = item_id
+
+
+class UnknownDecision(ServingError):
+    """No decision has this id, or none of this visitor."""
+
+    status = 404
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__(
+            f"decision_id={decision_id!r} cannot be used: no such decision is kept;"
+            " send the decision_id or recommendation_id of an answer"
+        )
+
+
+class CustomerExists(ServingError):
+    """A customer of this id was created before."""
+
+    status = 409
+
+    def __init__(self, customer_id: str) -> None:
+        super().__init__(
+            f"customer_id={customer_id!r} cannot be used: this customer exists;"
+            " change it by PUT /api/v1/customers/{customer_id}, or choose another id"
+        )
+
+
+class CustomerErased(ServingError):
+    """Somebody with this id asked to be forgotten."""
+
+    status = 409
+
+    def __init__(self, customer_id: str, is_complete: bool = True) -> None:
+        remedy = "choose another id, or let an administrator create it again"
+        if not is_complete:
+            remedy = "the files of the batch may still hold the former customer; try again after the next run"
+        super().__init__(f"customer_id={customer_id!r} cannot be used: it was erased; {remedy}")
+
+
+class OptOutRefused(ServingError):
+    """This installation does not let people opt out."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "opting out is not offered here: ALLOW_OPT_OUT is false; ask the operator of this service"
+        )
+
+
+class IdentityTaken(ServingError):
+    """An anonymous id belongs to another customer already. Which one is nobody's business."""
+
+    status = 409
+
+    def __init__(self, anonymous_id: str) -> None:
+        super().__init__(
+            f"anonymous_id={anonymous_id!r} cannot be used: it joined another customer before, and the first"
+            " link stands; give the browser a new anonymous id when somebody signs out"
+        )
+
+
+class InvalidField(ServingError):
+    """A value that fits the schema and cannot be used all the same."""
+
+    status = 422
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        super().__init__(f"{field}={value!r} cannot be used: {remedy}")
+        self.field = field
+
+
+class Refused(ServingError):
+    """A request that no route gets to see: who asks, how often, or the form of what was sent."""
+
+    def __init__(self, status: int, problem: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.headers = headers or {}
+
+
+class UndeclaredAccess(ServingError):
+    """Routes that do not say who may call them."""
+
+    def __init__(self, routes: Iterable[str]) -> None:
+        super().__init__(
+            f"no access rule for {', '.join(routes)}: declare one by **access(Role..., ...) on the route"
+        )

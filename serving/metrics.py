@@ -79,6 +79,79 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.tracked_events = Counter(
+            "attune_tracked_events",
+            "Events by the route that brought them and by what became of them",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self.database_read_seconds = Histogram(
+            "attune_database_read_seconds",
+            "Seconds of one query of the operational store",
+            buckets=READ_BUCKETS,
+            registry=self.registry,
+        )
+        self.database_commit_seconds = Histogram(
+            "attune_database_commit_seconds",
+            "Seconds of one group of changes, from the first statement to the end of the commit",
+            buckets=READ_BUCKETS,
+            registry=self.registry,
+        )
+        self.database_group_size = Histogram(
+            "attune_database_group_size",
+            "Changes that were committed together",
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self.database_failures = Counter(
+            "attune_database_failures",
+            "Failures of the operational store by reason: timeout, error, probe, unawaited change",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.database_dropped = Counter(
+            "attune_database_dropped",
+            "Unawaited changes that were not taken: the store is away or too many wait",
+            registry=self.registry,
+        )
+        self.database_circuit_open = Gauge(
+            "attune_database_circuit_open",
+            "1 while the operational store is left alone after failures (largest of the workers)",
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
+        self.decisions_recorded = Counter(
+            "attune_decisions_recorded",
+            "Decisions handed to the operational store, and those it could not take",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.exposures = Counter(
+            "attune_experiment_exposures",
+            "First exposures by outcome: logged, refused (consent), dropped (too many wait)",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.live_push_seconds = Histogram(
+            "attune_live_push_seconds",
+            "Seconds of one push of live rows to the online store, their derivation included",
+            buckets=READ_BUCKETS,
+            registry=self.registry,
+        )
+        self.live_pushed_rows = Counter(
+            "attune_live_pushed_rows", "Live rows pushed to the online store", registry=self.registry
+        )
+        self.live_push_failures = Counter(
+            "attune_live_push_failures",
+            "Pushes of live rows that failed; their rows are pushed again",
+            registry=self.registry,
+        )
+        self.live_visitors = Gauge(
+            "attune_live_visitors",
+            "Visitors whose acts since the last batch are in memory",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
         self._requests = LabelCache(self.requests)
         self._seconds = LabelCache(self.request_seconds)
         self._answers = LabelCache(self.answers)

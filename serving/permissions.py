@@ -32,3 +32,6 @@ class Permissions:
     data_sharing: bool = True
     channels: frozenset[str] = field(default=frozenset())
     reason: str | None = None
+
+
+NO_SIGNALS = Signals()

@@ -7,6 +7,9 @@ A release comes from ATTUNE_HOME (`releases/current` names it, and is watched) o
 import asyncio
 import contextlib
 import logging
+import re
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -16,16 +19,19 @@ from typing import Any
 import numpy as np
 
 from feature_repo.layout import Home
+from serving.decisions.catalogue import CatalogueIndex, index_catalogue
 from serving.decisions.segments import PriceBands, price_bands
 from serving.errors import NoRelease, UnusableRelease
 from serving.metrics import Metrics
 from serving.settings import Settings
-from training.artifacts import BrokenRelease, Release, current_release_id, load_release
+from training.artifacts import BrokenRelease, Relations, Release, current_release_id, load_release
 
 logger = logging.getLogger(__name__)
 
 BENTO_MODEL = "attune_release"
 RETRY_SECONDS = 30.0
+KEPT_PAST_RELEASES = 2
+RELEASE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,18 @@ class ServedRelease:
 
     release: Release
     model_versions: dict[str, str]
-    prices: list[float | None]
+    index: CatalogueIndex
     price_bands: PriceBands | None
     loaded_at: datetime
 
     @property
     def release_id(self) -> str:
         return self.release.release_id
+
+    @property
+    def relations(self) -> Relations:
+        """What goes with what, by item position."""
+        return self.release.relations
 
     @property
     def data_until(self) -> date:
@@ -54,11 +65,15 @@ class ServedRelease:
 
     def describe(self, item_id: str) -> dict[str, Any]:
         """Title, category and price of an item; nulls for one that the catalogue does not have."""
-        items = self.release.items
-        index = items.position.get(item_id)
-        if index is None:
+        index = self.index
+        position = index.position.get(item_id)
+        if position is None:
             return {"title": None, "category": None, "price": None}
-        return {"title": items.title[index], "category": items.category[index], "price": self.prices[index]}
+        return {
+            "title": index.title[position],
+            "category": index.category[position],
+            "price": index.prices[position],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +85,28 @@ class LoadFailure:
     at: datetime
 
 
-def serve_form(release: Release) -> ServedRelease:
-    """Precompute what requests need, fold-in's shared matrix included."""
+def serve_form(release: Release, is_lazy: bool = False) -> ServedRelease:
+    """Precompute what requests need. `is_lazy`: what only fold-in needs is prepared aside, meanwhile."""
     known = np.isfinite(release.items.price)
-    prices = [float(price) if ok else None for price, ok in zip(release.items.price, known, strict=True)]
-    if len(release.factors.item_ids):
-        _ = release.factors.gram, release.factors.position
+    if is_lazy:
+        threading.Thread(
+            target=_prepare_fold_in, args=(release,), name="prepare-release", daemon=True
+        ).start()
+    else:
+        _prepare_fold_in(release)
     return ServedRelease(
         release=release,
         model_versions=release.manifest.model_versions,
-        prices=prices,
+        index=index_catalogue(release.items, release.popularity, release.relations),
         price_bands=price_bands(release.items.price[known]),
         loaded_at=datetime.now(UTC),
     )
+
+
+def _prepare_fold_in(release: Release) -> None:
+    """The matrix that every fold-in shares; whoever needs it sooner computes it alike."""
+    if len(release.factors.item_ids):
+        _ = release.factors.gram, release.factors.position
 
 
 def find_release(settings: Settings, bento_model: str = f"{BENTO_MODEL}:latest") -> Path:
@@ -104,10 +128,10 @@ def find_release(settings: Settings, bento_model: str = f"{BENTO_MODEL}:latest")
     raise NoRelease(looked_in)
 
 
-def read_release(path: Path) -> ServedRelease:
+def read_release(path: Path, is_lazy: bool = False) -> ServedRelease:
     """Load and verify a release directory; raises `UnusableRelease` naming what is wrong with it."""
     try:
-        return serve_form(load_release(path))
+        return serve_form(load_release(path), is_lazy)
     except BrokenRelease as error:
         raise UnusableRelease(path.name, str(error)) from error
     except OSError as error:
@@ -132,10 +156,12 @@ class ReleaseHolder:
         self.failure: LoadFailure | None = None
         self._home: Home = settings.home
         self._poll_seconds = settings.release_poll_seconds
+        self._is_lazy = "lazy_algorithms" in settings.flags
         self._follows_home = settings.release_source != "bento"
         self._metrics = metrics
         self._retry_at = 0.0
         self._watcher: asyncio.Task[None] | None = None
+        self._past: OrderedDict[str, ServedRelease] = OrderedDict()
         metrics.show_release(first.release_id, None)
 
     def start(self) -> None:
@@ -149,6 +175,26 @@ class ReleaseHolder:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
+
+    async def find(self, release_id: str) -> ServedRelease | None:
+        """The current release or a past one that is still kept; None if it is gone or broken."""
+        if release_id == self.current.release_id:
+            return self.current
+        if release_id in self._past:
+            return self._past[release_id]
+        if not RELEASE_ID.fullmatch(release_id):
+            return None
+        try:
+            found = await asyncio.to_thread(read_release, self._home.release(release_id), self._is_lazy)
+        except UnusableRelease:
+            return None
+        self._keep_past(found)
+        return found
+
+    def _keep_past(self, release: ServedRelease) -> None:
+        self._past[release.release_id] = release
+        while len(self._past) > KEPT_PAST_RELEASES:
+            self._past.popitem(last=False)
 
     async def _watch(self) -> None:
         while True:
@@ -174,7 +220,7 @@ class ReleaseHolder:
             return False
         self._retry_at = now + RETRY_SECONDS
         try:
-            loaded = await asyncio.to_thread(partial(read_release, self._home.release(wanted)))
+            loaded = await asyncio.to_thread(partial(read_release, self._home.release(wanted), self._is_lazy))
         except UnusableRelease as error:
             self._keep_present(wanted, error.problem)
             return False

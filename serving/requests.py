@@ -1,4 +1,8 @@
-"""The one middleware around both faces: request id, metrics by route, body limit, no stack traces."""
+"""The one middleware around both faces: who may ask, the body's limits, request id, headers, metrics.
+
+Everything is refused here before a route or BentoML sees it; what fails behind it becomes a short answer
+without a stack trace.
+"""
 
 import logging
 import re
@@ -6,23 +10,40 @@ import time
 from typing import Any
 from uuid import uuid4
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.bodies import check_size, read_body, replayed
+from serving.errors import Refused
 from serving.logs import REQUEST_ID
+from serving.security import CALLER_ROLE, Gate, problem_body
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1_048_576
 UNMATCHED = "unmatched"
+REFUSED = "refused"
 STATIC_ROUTE = "/static"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 ACCEPTED_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+Headers = list[tuple[bytes, bytes]]
+# Answers are about people: nothing on the way keeps them, and no page of another site shows or reads them.
+SECURITY_HEADERS: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
 
 
 class RequestMiddleware:
-    """Observes every request. `state.runtime` is set at the start; before that nothing is counted."""
+    """Guards and observes every request.
+
+    `state.gate` knows the rules from the beginning; `state.runtime` is set at the start, and before that
+    nothing is counted.
+    """
 
     def __init__(self, app: ASGIApp, state: Any) -> None:
         self._app = app
@@ -30,39 +51,65 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            if scope["type"] == "websocket":  # none is offered, so none is guarded
+                await send({"type": "websocket.close", "code": 1008})
+                return
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id, authorization, length = _sent(scope)
         token = REQUEST_ID.set(request_id)
         status = 0
+        is_refused = False
 
-        async def send_with_id(message: Message) -> None:
+        async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                headers = _secured(message.get("headers", ()))
+                headers.append((b"x-request-id", request_id.encode()))
+                message["headers"] = headers
             await send(message)
 
-        bounded = _bounded(receive) if scope["method"] in ("POST", "PUT", "PATCH") else receive
         try:
-            await self._app(scope, bounded, send_with_id)
+            receive = await self._guard(scope, receive, authorization, length)
+            await self._app(scope, receive, send_on)
+        except Refused as refusal:
+            is_refused = refusal.status not in (404, 405)
+            await _send_problem(send_on, refusal.status, str(refusal), refusal.headers)
         except HTTPException as error:
             if status:
                 raise
-            await _send_problem(send_with_id, error.status_code, str(error.detail))
+            await _send_problem(send_on, error.status_code, str(error.detail), error.headers or {})
         except Exception:
             route = route_template(scope)
             logger.exception("request failed", extra={"route": route, "method": scope["method"]})
             if not status:
-                await _send_problem(send_with_id, 500, failure_text(request_id))
+                await _send_problem(send_on, 500, failure_text(request_id), {})
         finally:
             runtime = getattr(self._state, "runtime", None)
             if runtime is not None:
                 seconds = time.perf_counter() - started
                 method = scope["method"] if scope["method"] in METHODS else "OTHER"
-                runtime.metrics.observe_request(method, route_template(scope), status or 499, seconds)
+                route = REFUSED if is_refused else route_template(scope)
+                runtime.metrics.observe_request(method, route, status or 499, seconds)
             REQUEST_ID.reset(token)
+
+    async def _guard(
+        self, scope: Scope, receive: Receive, authorization: bytes | None, length: bytes
+    ) -> Receive:
+        """Let the request pass or raise `Refused`; what is to be read from it afterwards."""
+        gate: Gate = self._state.gate
+        admission = gate.admit(scope, authorization)
+        scope[CALLER_ROLE] = admission.role
+        if scope["method"] not in WITH_BODY:
+            return receive
+        if length.isdigit() and len(length) < 20:
+            check_size(int(length))
+        body = await read_body(receive)
+        if admission.needs_body:
+            admission.check_body(scope, body)
+        return replayed(body, receive)
 
 
 def route_template(scope: Scope) -> str:
@@ -82,30 +129,31 @@ def failure_text(request_id: str) -> str:
     return f"the service failed; its log has the reason under request id {request_id}"
 
 
-def _request_id(scope: Scope) -> str:
+def _sent(scope: Scope) -> tuple[str, bytes | None, bytes]:
+    """The request's id (or a new one), its Authorization header, and its Content-Length."""
+    request_id, authorization, length = "", None, b""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and ACCEPTED_REQUEST_ID.fullmatch(value):
-            return str(value.decode("ascii"))
-    return uuid4().hex
+        if name == b"authorization":
+            # Two of them would leave open which one counts.
+            authorization = value if authorization is None else b""
+        elif name == b"content-length":
+            length = value
+        elif name == b"x-request-id" and ACCEPTED_REQUEST_ID.fullmatch(value):
+            request_id = value.decode("ascii")
+    return request_id or uuid4().hex, authorization, length
 
 
-def _bounded(receive: Receive) -> Receive:
-    size = 0
-
-    async def receive_bounded() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
-            detail = f"the body is larger than {MAX_BODY_BYTES} bytes: send fewer customers a request"
-            raise HTTPException(413, detail)
-        return message
-
-    return receive_bounded
+def _secured(sent: Any) -> Headers:
+    """The headers of an answer, with ours where it has none of that name."""
+    headers: Headers = list(sent)
+    names = {name for name, _ in headers}
+    headers += [each for each in SECURITY_HEADERS if each[0] not in names]
+    return headers
 
 
-async def _send_problem(send: Send, status: int, detail: str) -> None:
-    body = orjson.dumps({"detail": detail})
+async def _send_problem(send: Send, status: int, problem: str, extra: Any) -> None:
+    body = problem_body(problem)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

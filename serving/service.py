@@ -7,6 +7,7 @@ translate to `serving.personalize`.
 """
 
 import gc
+import logging
 import sys
 from typing import Annotated, Any, cast
 
@@ -18,11 +19,17 @@ from serving.api.application import connect, create_application
 from serving.api.schemas.common import CustomerId, Limit
 from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
 from serving.errors import ServingError
+from serving.experiment_file import read_experiments
+from serving.keys import read_keys
 from serving.logs import configure_logs
+from serving.personalize import RecommendAsk
 from serving.releases import BENTO_MODEL, find_release, read_release
 from serving.requests import RequestMiddleware
 from serving.runtime import Runtime, open_runtime
 from serving.settings import read_settings
+
+logger = logging.getLogger(__name__)
+GC_ALLOCATIONS = 20_000
 
 application = create_application()
 
@@ -48,7 +55,10 @@ class Personalization:
     def refuse_to_start_without_a_release() -> None:
         """Runs once, before any worker: a start that cannot work ends here with one line that says why."""
         try:
-            read_release(find_release(read_settings(), bento_model()))
+            settings = read_settings()
+            read_keys(settings.api_keys_file)
+            read_experiments(settings.home.experiments_file)
+            read_release(find_release(settings, bento_model()))
         except ServingError as error:
             sys.exit(f"error: {error}")
 
@@ -57,11 +67,18 @@ class Personalization:
         """Load the release, open the online store, connect the API."""
         settings = read_settings()
         configure_logs(settings.log_level)
-        self.runtime = await open_runtime(settings, read_release(find_release(settings, bento_model())))
+        self.runtime = await open_runtime(
+            settings,
+            read_release(find_release(settings, bento_model()), "lazy_algorithms" in settings.flags),
+        )
         connect(application, self.runtime)
+        if not self.runtime.keys:
+            logger.warning("no API keys (ATTUNE_API_KEYS_FILE): only requests of this machine are answered")
         # What was imported and loaded stays: a full collection would look at all of it while requests wait.
         gc.collect()
         gc.freeze()
+        # Answers leave no cycles behind: to look for some every third request costs a twentieth of it.
+        gc.set_threshold(GC_ALLOCATIONS, 10, 20)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -74,7 +91,7 @@ class Personalization:
         self, customer_id: CustomerId, limit: Limit = 10, exclude_seen: bool = False
     ) -> dict[str, Any]:
         """Items for one customer, as GET /api/v1/recommendations/{customer_id}."""
-        return await self._running.personalizer.recommend(customer_id, limit, exclude_seen)
+        return await self._running.personalizer.recommend(RecommendAsk(customer_id, limit, exclude_seen))
 
     @bentoml.api
     async def recommend_batch(
@@ -90,7 +107,7 @@ class Personalization:
     async def profile(self, customer_id: CustomerId) -> dict[str, Any]:
         """What is known of one customer, as GET /api/v1/personalization/profile/{customer_id}."""
         try:
-            return await self._running.personalizer.profile(customer_id)
+            return await self._running.profiles.profile(customer_id)
         except ServingError as error:
             # A response as it stands: BentoML would log a traceback and answer with a list.
             return JsonAnswer({"detail": str(error)}, status_code=error.status)  # type: ignore[return-value]

@@ -16,6 +16,7 @@ CustomerId = Annotated[
     str,
     BeforeValidator(decimal_text),
     StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(examples=["42"]),
 ]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many items")]
 

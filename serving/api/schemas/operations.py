@@ -13,6 +13,15 @@ class OnlineStoreHealth(BaseModel):
     hung_threads: int
 
 
+class DatabaseHealth(BaseModel):
+    """Whether the operational store (events, customers, consent, decisions) answers."""
+
+    reachable: bool
+    kind: str = Field(description="sqlite or postgresql")
+    circuit: str = Field(description="closed: used normally; open: left alone, probed once a second")
+    last_failure: str | None
+
+
 class ReleaseHealth(BaseModel):
     """The release that answers, and the newer one that could not be loaded, if any."""
 
@@ -25,13 +34,23 @@ class ReleaseHealth(BaseModel):
     failed_because: str | None
 
 
+class ProbeAnswer(BaseModel):
+    """What a probe is told."""
+
+    status: str = Field(examples=["ok"], description="ok, or starting")
+
+
 class HealthAnswer(BaseModel):
     """What is loaded and whether the store answers."""
 
     model_config = ConfigDict(protected_namespaces=())
 
-    status: str = Field(description="ok, or degraded: answers fall back, or a new release is broken")
+    status: str = Field(
+        examples=["ok"], description="ok, or degraded: answers fall back, or a new release is broken"
+    )
     release: ReleaseHealth
     model_versions: dict[str, str]
+    access: str = Field(description="keys, or this machine only: no API keys are configured")
     online_store: OnlineStoreHealth
+    database: DatabaseHealth
     uptime_seconds: float

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
 
+from feature_repo.layout import Home
 from serving.api.application import connect, create_application
 from serving.api.schemas.operations import HealthAnswer
 from serving.api.schemas.profile import ProfileAnswer
 from serving.api.schemas.recommendations import BatchAnswer, RecommendationAnswer
-from serving.personalize import ProfileView
+from serving.bodies import MAX_BODY_BYTES
+from serving.profile import ProfileView
 from serving.releases import serve_form
-from serving.requests import MAX_BODY_BYTES, RequestMiddleware
+from serving.requests import RequestMiddleware
 from serving.runtime import open_runtime
 from serving.settings import Settings, read_settings
 from tests.fakes import FakeUserStore, tiny_release
@@ -80,12 +85,15 @@ Scenario = Callable[[httpx.AsyncClient, FakeUserStore], Awaitable[None]]
 
 
 def run(scenario: Scenario, settings: Settings | None = None) -> None:
-    """Run a scenario against the application as it is served, middleware included."""
+    """Run a scenario against the application as it is served, middleware included, in a home of its own."""
 
-    async def served() -> None:
+    async def served(folder: str) -> None:
+        # Neither chance nor the penalty for what is alike: tests/unit/serving/test_ranking.py is about those.
+        given = settings or read_settings({})
+        at_home = replace(given, home=Home(Path(folder)), exploration=0.0, diversity=0.0)
         store = FakeUserStore(ROWS)
         release = serve_form(tiny_release())
-        runtime = await open_runtime(settings or read_settings({}), release, lambda: store, PROFILE)
+        runtime = await open_runtime(at_home, release, lambda: store, PROFILE)
         application = create_application()
         connect(application, runtime)
         served = RequestMiddleware(application, application.state)
@@ -97,7 +105,8 @@ def run(scenario: Scenario, settings: Settings | None = None) -> None:
             store.recover()
             await runtime.close()
 
-    asyncio.run(served())
+    with TemporaryDirectory() as folder:
+        asyncio.run(served(folder))
 
 
 def item_ids(answer: dict[str, Any]) -> list[str]:
@@ -117,13 +126,18 @@ def test_a_known_customer_gets_their_candidates_with_provenance() -> None:
         assert item_ids(answer) == ["mug", "lamp"]
         assert answer["recommendations"][0] == {
             "rank": 1,
+            "position": 1,
             "item_id": "mug",
-            "score": 0.9,
+            "score": 1.0,
             "algorithm": "collaborative",
+            "reason": "chosen by customers with similar taste",
+            "propensity": 1.0,
+            "slot": None,
             "title": "Mug",
             "category": "kitchen",
             "price": 4.0,
         }
+        assert (answer["rung"], answer["personalized"], answer["stored"]) == ("batch", True, False)
         assert answer["release"] == "20240131-aaaaaaaa"
         assert answer["model_versions"] == {"collaborative": "7", "clv": "3", "churn": "4"}
         assert len(answer["recommendation_id"]) == 32
@@ -138,8 +152,8 @@ def test_what_was_bought_is_left_out_on_request_and_the_list_is_filled_up() -> N
         answer = (
             await client.get("/api/v1/recommendations/anna", params={"limit": 4, "exclude_seen": "true"})
         ).json()
-        assert item_ids(answer) == ["mug", "pot", "bulb", "cup"]
-        assert algorithms(answer) == ["collaborative", "collaborative", "popular_recently", "popular"]
+        assert item_ids(answer) == ["mug", "bulb", "cup", "rug"], "the lamp was bought, the pot is sold out"
+        assert algorithms(answer) == ["collaborative", "popular_recently", "popular", "popular"]
 
     run(scenario)
 
@@ -149,7 +163,7 @@ def test_a_newcomer_with_known_items_gets_a_fold_in() -> None:
         answer = (
             await client.get("/api/v1/recommendations/newcomer", params={"limit": 2, "exclude_seen": "true"})
         ).json()
-        assert item_ids(answer) == ["mug", "pot"], "kitchen, like the cup, and without it"
+        assert item_ids(answer) == ["mug", "bulb"], "like the cup, without it, and not the sold out pot"
         assert set(algorithms(answer)) == {"collaborative_fold_in"}
         assert (answer["fallback"], answer["fallback_reason"]) == (True, "new_customer")
 
@@ -168,7 +182,8 @@ def test_a_newcomer_with_unknown_items_gets_what_is_popular_in_their_categories(
 def test_somebody_unknown_gets_popular_items_and_the_answer_says_so() -> None:
     async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
         answer = (await client.get("/api/v1/recommendations/nobody")).json()
-        assert item_ids(answer) == ["bulb", "lamp", "mug", "cup", "pot", "rug"]
+        assert item_ids(answer) == ["bulb", "lamp", "mug", "cup", "rug"]
+        assert (answer["rung"], answer["personalized"]) == ("popular", False)
         assert (answer["fallback"], answer["fallback_reason"]) == (True, "unknown_customer")
         assert answer["feature_age_seconds"] is None
 
@@ -183,7 +198,7 @@ def test_a_batch_equals_single_answers() -> None:
         response = await client.post(
             "/api/v1/recommendations/batch", json={"customer_ids": customers, "limit": 4}
         )
-        assert len(store.reads) == 2, "one read of candidates, one of behaviour for the newcomers"
+        assert len(store.reads) == 3, "candidates; behaviour and segments of the newcomers"
         BatchAnswer.model_validate(response.json())
         results = response.json()["results"]
         assert [result["customer_id"] for result in results] == customers

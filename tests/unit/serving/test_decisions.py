@@ -1,49 +1,10 @@
-"""Pure decisions: ranking, fallback, segments."""
+"""Pure decisions: fold-in scores, segments."""
 
 import numpy as np
 import pytest
 
-from serving.decisions.fallback import best_scores, popular, popular_in, recency_strengths
-from serving.decisions.ranking import Ranked, fill_up, take_candidates
+from serving.decisions.fallback import best_scores, recency_strengths
 from serving.decisions.segments import PriceBands, loyalty_tier, price_bands, price_tier, segments
-from tests.fakes import tiny_popularity
-
-IDS, SCORES, ALGORITHMS = ["a", "b", "c"], [0.9, 0.8, 0.7], ["als", "buy_again", "als"]
-
-
-def ids(items: list[Ranked]) -> list[str]:
-    return [item.item_id for item in items]
-
-
-def test_candidates_keep_their_stored_order_and_algorithms() -> None:
-    taken = take_candidates(IDS, SCORES, ALGORITHMS, 2)
-    assert taken == [Ranked("a", 0.9, "als"), Ranked("b", 0.8, "buy_again")]
-
-
-def test_excluded_candidates_make_room_for_the_next_ones() -> None:
-    assert ids(take_candidates(IDS, SCORES, ALGORITHMS, 2, {"a"})) == ["b", "c"]
-
-
-def test_filling_up_never_repeats_never_shows_excluded_items_and_stops_at_the_limit() -> None:
-    chosen = [Ranked("a", 1.0, "als")]
-    more = [Ranked(each, 0.5, "popular") for each in ("a", "b", "b", "c", "d")]
-    assert ids(fill_up(chosen, more, 3, excluded={"c"})) == ["a", "b", "d"]
-    assert ids(fill_up(chosen, more, 1)) == ["a"]
-
-
-def test_popular_recently_comes_before_popular_ever() -> None:
-    shown = fill_up([], popular(tiny_popularity().recent, tiny_popularity().overall), 4)
-    assert [(item.item_id, item.algorithm) for item in shown] == [
-        ("bulb", "popular_recently"),
-        ("lamp", "popular_recently"),
-        ("mug", "popular"),
-        ("cup", "popular"),
-    ]
-
-
-def test_categories_take_turns() -> None:
-    lists = tiny_popularity().by_category
-    assert ids(list(popular_in([lists["light"], lists["kitchen"]]))) == ["lamp", "mug", "bulb", "cup", "pot"]
 
 
 def test_recent_items_weigh_more() -> None:
@@ -51,10 +12,10 @@ def test_recent_items_weigh_more() -> None:
     assert recency_strengths(0) == []
 
 
-def test_best_scores_are_sorted_positive_and_not_excluded() -> None:
+def test_best_scores_are_sorted_and_positive() -> None:
     scores = np.array([0.1, 0.9, -0.2, 0.9, 0.0], dtype=np.float32)
-    found = best_scores(["a", "b", "c", "d", "e"], scores, 4, excluded={"d"})
-    assert ids(found) == ["b", "a"]
+    found = best_scores(["a", "b", "c", "d", "e"], scores, 4)
+    assert [item_id for item_id, _ in found] == ["b", "d", "a"]
     assert best_scores([], np.array([], dtype=np.float32), 3) == []
 
 
@@ -62,7 +23,7 @@ def test_best_scores_equal_a_full_sort() -> None:
     scores = np.random.default_rng(7).normal(size=300).astype(np.float32)
     item_ids = [str(index) for index in range(300)]
     expected = [item_ids[index] for index in np.argsort(-scores, kind="stable")[:20]]
-    assert ids(best_scores(item_ids, scores, 20)) == expected
+    assert [item_id for item_id, _ in best_scores(item_ids, scores, 20)] == expected
 
 
 @pytest.mark.parametrize(

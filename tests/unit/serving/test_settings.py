@@ -31,6 +31,12 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
         ("ATTUNE_SERVING_CLOCK", "sundial", "release, wall"),
         ("ATTUNE_WORKERS", "0", "from 1 to 64"),
         ("REDIS_URL", "localhost:6379", "redis://host:port"),
+        ("ATTUNE_RATE_LIMIT", "-1", "from 0 to 1e+06"),
+        ("ATTUNE_CONSENT", "maybe", "opt_out, opt_in"),
+        ("GDPR_COMPLIANT", "perhaps", "true, false"),
+        ("RESPECT_DO_NOT_TRACK", "2", "true, false"),
+        ("ALLOW_OPT_OUT", "nein", "true, false"),
+        ("ATTUNE_ERASURE_HOURS", "0", "from 1 to 720"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -46,6 +52,32 @@ def test_the_redis_password_is_filled_in_and_never_shown() -> None:
     with pytest.raises(InvalidSetting) as refused:
         read_settings({"REDIS_URL": "http://user:secret@cache"})
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:5432/shop",
+        "mysql://anna:secret@host/shop",
+        "postgresql://anna:secret@host",
+        "postgresql+asyncpg://anna:secret@host/shop",
+        "postgresql://anna:secret@host:port/shop",
+        "sqlite://",
+        "sqlite:///:memory:",
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        read_settings({"DATABASE_URL": url})
+    assert "use postgresql://user:password@host:port/database" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_password_of_the_database_is_not_shown_with_the_settings() -> None:
+    settings = read_settings({"DATABASE_URL": "postgresql://anna:secret@host:5432/shop"})
+    assert settings.database_url == "postgresql://anna:secret@host:5432/shop"
+    assert "secret" not in repr(settings)
+    assert read_settings({"DATABASE_URL": "sqlite:////data/attune.db"}).database_url
 
 
 def test_blank_values_count_as_absent() -> None:

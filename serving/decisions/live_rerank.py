@@ -1,0 +1,47 @@
+"""What the session says about candidates that were ranked before it began."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from serving.decisions.candidates import RECENCY, Pool
+from serving.decisions.catalogue import CatalogueIndex
+
+CATEGORY_BOOST = 0.3
+TIRED_AFTER, TIRED = 3, 0.7
+
+
+def rerank(
+    pool: Pool,
+    categories: Sequence[str],
+    views: Mapping[int, int],
+    index: CatalogueIndex,
+) -> Pool:
+    """The pool with scores moved by the session; they stay between 0 and 1.
+
+    `categories` were looked at, latest first: their items gain up to `CATEGORY_BOOST`. `views` counts how
+    often an item was viewed without a step further: from `TIRED_AFTER` times on it loses.
+    """
+    boosts: dict[int, float] = {}
+    strength = CATEGORY_BOOST
+    for name in categories:
+        number = index.category_number.get(name)
+        if number is not None and number not in boosts:
+            boosts[number] = strength
+            strength *= RECENCY
+    tired = {position for position, count in views.items() if count >= TIRED_AFTER}
+    if not boosts and not tired:
+        return pool
+    scale = 1.0 / (1.0 + CATEGORY_BOOST)
+    category_of = index.category_of
+    moved: Pool = {}
+    for position, (score, algorithm, anchor) in pool.items():
+        score *= (1.0 + boosts.get(category_of[position], 0.0)) * scale
+        moved[position] = (score * TIRED if position in tired else score, algorithm, anchor)
+    return moved
+
+
+def without(pool: Pool, excluded: Collection[int]) -> tuple[Pool, list[int]]:
+    """The pool without some items, and which of them it had."""
+    removed = [position for position in pool if position in excluded]
+    for position in removed:
+        del pool[position]
+    return pool, removed

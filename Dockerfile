@@ -20,7 +20,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     GX_ANALYTICS_ENABLED=false \
     FEAST_USAGE=False
 RUN useradd --create-home --uid 1000 attune \
-    && install -d -o attune -g attune /var/lib/attune /var/lib/mlflow /opt/attune
+    && install -d -o attune -g attune /var/lib/attune /var/lib/attune-keys /var/lib/mlflow /opt/attune
 COPY --from=locked /opt/venv /opt/venv
 WORKDIR /opt/attune
 
@@ -42,7 +42,10 @@ USER attune
 VOLUME /var/lib/attune
 
 FROM product AS service
-ENV API_HOST=0.0.0.0
+# Off loopback it asks for keys: python -m serving.keys --name NAME --role ROLE --add-to this file.
+ENV API_HOST=0.0.0.0 \
+    ATTUNE_API_KEYS_FILE=/var/lib/attune-keys/keys.yaml
+VOLUME /var/lib/attune-keys
 EXPOSE 8011
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8011/health', timeout=2)"]

@@ -22,7 +22,7 @@ SQLFLUFF = mkdir -p $(SCRATCH)/warehouse && ATTUNE_HOME=$(CURDIR)/$(SCRATCH) \
 	DBT_SEND_ANONYMOUS_USAGE_STATS=false $(BIN)/sqlfluff
 SQLFLUFF_QUIETLY := --processes 1 --disable-progress-bar
 
-.PHONY: help install demo test lint lint-sql format docs lock clean
+.PHONY: help install demo test lint lint-sql format docs lock migration clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -73,6 +73,9 @@ lock:  ## resolve pyproject.toml again into requirements.lock
 	uv pip compile pyproject.toml --extra dev --extra servers --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-package nvidia-nccl-cu12 \
 		--output-file requirements.lock --quiet $(ARGS)
+
+migration: install  ## write the next migration of the operational store; NAME="what changed"
+	@$(BIN)/python -m serving.store.schema $(NAME)
 
 clean:  ## remove the installation and caches; data in .attune stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build

@@ -1,9 +1,10 @@
-"""Writes the pages that are made from code, `make docs`: the event contract, and the table of exit codes.
+"""Writes the pages that are made from code, `make docs`: event contract, exit codes, description of the API.
 
 `python docs/write_pages.py --check` writes nothing and fails if a page is not current.
 """
 
 import inspect
+import json
 import sys
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from feature_repo import events
 from orchestration import errors
+from serving.api.application import create_application
 
 WIDTH = 110
 DOCS = Path(__file__).resolve().parent
@@ -98,9 +100,18 @@ def troubleshooting_page() -> str:
     return f"{before}{BEGIN}\n\n{exit_codes()}\n{END}{rest.split(END)[1]}"
 
 
+def api_description() -> str:
+    """docs/openapi.json: what `GET /openapi.json` answers."""
+    return json.dumps(create_application().openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     """Write the pages, or compare them."""
-    pages = {"events.md": event_page(), "troubleshooting.md": troubleshooting_page()}
+    pages = {
+        "events.md": event_page(),
+        "troubleshooting.md": troubleshooting_page(),
+        "openapi.json": api_description(),
+    }
     for name, text in pages.items():
         path = DOCS / name
         if path.exists() and path.read_text(encoding="utf-8") == text:

@@ -31,12 +31,14 @@ QUIET = {
 }
 # What names our own settings, or those of a library that would otherwise write to the developer's home.
 OURS = (
+    "AB_TEST_",
     "ATTUNE_",
     "BENTOML_",
     "BENTO_",
     "DAGSTER_",
     "DATABASE_",
     "DBT_",
+    "ENABLE_",
     "FEAST_",
     "MLFLOW_",
     "REDIS_",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from training.artifacts import ItemFactors, ItemTable, Manifest, Popularity, RankedList, Release
+from training.artifacts import ItemFactors, ItemTable, Manifest, Popularity, RankedList, Relations, Release
+from training.item_relations import padded
 
 Row = dict[str, Any]
 
@@ -20,6 +21,7 @@ class FakeUserStore:
 
     def __init__(self, rows: Mapping[str, Mapping[str, Row]] | None = None) -> None:
         self.rows = rows or {}
+        self.live: dict[str, tuple[int, Any]] = {}
         self.reads: list[tuple[str, tuple[str, ...]]] = []
         self.delay_seconds = 0.0
         self.error: Exception | None = None
@@ -33,8 +35,23 @@ class FakeUserStore:
         time.sleep(self.delay_seconds)
         if self.error is not None:
             raise self.error
-        stored = self.rows.get(view, {})
+        pushed = {key: {"row": row} for key, (_, row) in self.live.items()}
+        stored = pushed if view == "user_live" else self.rows.get(view, {})
         return [_project(stored.get(user_id), fields) for user_id in user_ids]
+
+    def write(self, rows: Sequence[tuple[str, int, Any]]) -> None:
+        """What the live state pushes, as `feature_repo.live_store.LiveWriter` takes it; the newest wins."""
+        self.may_answer.wait(timeout=30)
+        if self.error is not None:
+            raise self.error
+        for visitor_id, at, row in rows:
+            if visitor_id not in self.live or at >= self.live[visitor_id][0]:
+                self.live[visitor_id] = (at, row)
+
+    def forget(self, visitor_ids: Sequence[str]) -> None:
+        """Delete the live rows of these visitors."""
+        for visitor_id in visitor_ids:
+            self.live.pop(visitor_id, None)
 
     def hang(self) -> None:
         """Every read from now on waits for `recover`."""
@@ -58,6 +75,7 @@ CATALOGUE = pa.table(
         "brand": ["A", "A", "B", "C", "C", None],
         "price": [4.0, 3.0, 12.0, 30.0, 2.0, None],
         "stock": pa.array([10, 5, 0, 3, 100, None], pa.int64()),
+        "cost": [1.0, 2.0, 6.0, 12.0, 1.5, None],
     }
 )
 
@@ -87,6 +105,29 @@ def tiny_factors() -> ItemFactors:
     )
 
 
+def tiny_relations() -> Relations:
+    """Cups are like mugs, bulbs like lamps; a pot is bought with cups and mugs, a bulb with lamps."""
+    mug, cup, pot, lamp, bulb, rug = range(6)
+    similar = padded([[cup, pot], [mug, pot], [cup, mug], [bulb], [lamp], []], 2)
+    together = padded([[pot, cup], [pot], [mug, cup], [bulb], [lamp], []], 2)
+    scores = np.array([[0.9, 0.6]] * 6, dtype=np.float32)
+    return Relations(
+        similar=similar,
+        similar_scores=np.where(similar >= 0, scores, 0).astype(np.float32),
+        similar_by=np.where(similar >= 0, 1, 0).astype(np.int8),
+        complementary=together,
+        complementary_scores=np.where(together >= 0, scores / 2, 0).astype(np.float32),
+        complementary_lift=np.where(together >= 0, 3.0, 0).astype(np.float32),
+        complementary_support=np.where(together >= 0, 0.1, 0).astype(np.float32),
+        trending=RankedList(("cup", "bulb"), (2.0, 1.5)),
+        trending_by_category={
+            "kitchen": RankedList(("cup",), (2.0,)),
+            "light": RankedList(("bulb",), (1.5,)),
+        },
+        by_segment={"high": RankedList(("lamp", "pot"), (4.0, 3.0)), "low": RankedList(("cup",), (5.0,))},
+    )
+
+
 def tiny_release(release_id: str = "20240131-aaaaaaaa") -> Release:
     """A release of six items, in memory."""
     manifest = Manifest(
@@ -100,4 +141,6 @@ def tiny_release(release_id: str = "20240131-aaaaaaaa") -> Release:
         files={},
     )
     items = ItemTable.from_table(CATALOGUE)
-    return Release(Path("nowhere") / release_id, manifest, items, tiny_popularity(), tiny_factors())
+    return Release(
+        Path("nowhere") / release_id, manifest, items, tiny_popularity(), tiny_factors(), tiny_relations()
+    )

@@ -1,15 +1,21 @@
-"""Processes that tests start and end: a redis-server, and the service as it is served."""
+"""Processes that tests start and end: a redis-server, a PostgreSQL, and the service as it is served."""
 
 import http.client
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,13 +57,129 @@ class RedisServer:
             self.process.wait()
 
 
+class PostgresServer:
+    """A PostgreSQL of the test's own, as it is configured in production: every commit is synced to disk.
+
+    It refuses to run as root, so root starts it as the user `postgres`, in a folder that this user may enter.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="attune-postgres-"))
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+            self._user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+    @staticmethod
+    def program(name: str) -> str | None:
+        """Where one of its programs lies: on the path, or where Debian keeps them; None if it is absent."""
+        kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+        return shutil.which(name) or (str(kept[-1]) if kept else None)
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return cls.program("initdb") is not None and cls.program("postgres") is not None
+
+    def start(self) -> None:
+        """Make the cluster if there is none, and wait until it answers."""
+        data = self.folder / "data"
+        if not data.exists():
+            self._run(
+                "initdb", "-D", str(data), "-U", "attune", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
+            )
+        # After a crash it syncs every file of the cluster first; one call for the file system is quicker.
+        options = (
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-k",
+            "",
+            "-c",
+            "recovery_init_sync_method=syncfs",
+        )
+        command = [str(self.program("postgres")), "-D", str(data), *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **self._user)
+        engine = sa.create_engine(self.url("postgres"))
+        for _ in range(1200):
+            try:
+                engine.connect().close()
+            except sa.exc.OperationalError:
+                time.sleep(0.05)
+            else:
+                engine.dispose()
+                return
+        raise AssertionError(f"PostgreSQL did not start:\n{(self.folder / 'log').read_text()}")
+
+    def url(self, database: str) -> sa.URL:
+        """The address of one database."""
+        return sa.URL.create("postgresql+psycopg2", "attune", None, "127.0.0.1", self.port, database)
+
+    def new_database(self) -> sa.URL:
+        """A database of its own, empty."""
+        name = f"test_{uuid4().hex}"
+        self._do(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: sa.URL) -> None:
+        """Remove a database, whoever is still connected."""
+        self._do(f"DROP DATABASE {url.database} WITH (FORCE)")
+
+    def _do(self, statement: str) -> None:
+        engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def pause(self) -> None:
+        """Every process of it stops, as if the machine hung."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        """Stop it and remove everything."""
+        if self.process.poll() is None:
+            self.resume()
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [str(self.program(name)), *arguments]
+        subprocess.run(command, cwd="/", check=True, capture_output=True, **self._user)
+
+    def _signal(self, number: int) -> None:
+        for process in self._processes():
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:  # it has ended since it was listed
+                continue
+
+    def _processes(self) -> list[int]:
+        """The server and its children."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+
 class ServedProcess:
     """`python -m serving` on a free port, with all its children, and a small client for it."""
 
     def __init__(self, home: Path, log: Path, **env: str) -> None:
         self.port = free_port()
         self._log = log
-        own = {"ATTUNE_HOME": str(home), "PORT": str(self.port), "ATTUNE_RELEASE_POLL_SECONDS": "0.2", **env}
+        # Without exploration the same question has the same answer.
+        steady = {"ATTUNE_RELEASE_POLL_SECONDS": "0.2", "ATTUNE_EXPLORATION": "0"}
+        own = {"ATTUNE_HOME": str(home), "PORT": str(self.port), **steady, **env}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "serving"],

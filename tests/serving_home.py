@@ -13,7 +13,7 @@ from feature_repo.layout import Home
 from feature_repo.materialization import materialize
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.user_features import user_behavior, user_candidates, user_predictions
-from tests.fakes import CATALOGUE, tiny_factors, tiny_popularity
+from tests.fakes import CATALOGUE, tiny_factors, tiny_popularity, tiny_relations
 from training.artifacts import point_to_release, write_release
 
 FEATURE_AT = datetime(2024, 2, 1, tzinfo=UTC)
@@ -85,6 +85,7 @@ def put_release(home: Home, code_version: str, is_current: bool = True) -> str:
         items=CATALOGUE,
         popularity=tiny_popularity(),
         factors=tiny_factors(),
+        relations=tiny_relations(),
         model_dirs={},
         models={"collaborative": {"version": "7"}, "clv": {"version": "3"}, "churn": {"version": "4"}},
         feature_services={"serving": "serving_v1"},

@@ -10,7 +10,7 @@ from dagster._core.instance.config import dagster_instance_config
 
 from orchestration.settings import QUIET, read_settings
 from serving.settings import read_settings as read_service_settings
-from tests.contracts.environment import documented_values, known_names
+from tests.contracts.environment import documented_values, known_names, serving_names
 from tests.contracts.repository import ROOT
 
 # What the images of others read: PostgreSQL's and Redis's, and MLflow's own server.
@@ -116,6 +116,18 @@ def test_the_service_can_start_from_its_environment() -> None:
     settings = read_service_settings(environment("service"))
     assert (settings.host, settings.port) == ("0.0.0.0", 8011)
     assert settings.home == read_settings(environment("code")).home
+
+
+def test_every_setting_of_the_service_can_be_given_in_env() -> None:
+    fixed = {"PROMETHEUS_MULTIPROC_DIR"}  # BentoML sets it
+    assert sorted(serving_names() - environment("service").keys() - fixed) == []
+    assert read_service_settings(environment("service")).flags == read_service_settings({}).flags
+
+
+def test_runs_and_the_service_share_the_operational_store() -> None:
+    assert environment("service")["DATABASE_URL"] == environment("code")["DATABASE_URL"]
+    name = environment("service")["DATABASE_URL"].rpartition("/")[2]
+    assert f"create database {name};" in (ROOT / "docker" / "postgres.sql").read_text(encoding="utf-8")
 
 
 def test_the_three_parts_of_dagster_share_one_environment() -> None:

@@ -3,6 +3,8 @@
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,12 @@ def attune_lines() -> list[list[str]]:
 
 @pytest.mark.parametrize(("page", "line"), DOCUMENTED)
 def test_every_documented_command_exists(page: str, line: str) -> None:
-    words = shlex.split(line)
+    words = list(dropwhile(lambda word: "=" in word, shlex.split(line)))
     program = words[0].removeprefix(".venv/bin/")
     if program == "make":
         assert MAKE_TARGETS.issuperset(word for word in words[1:] if "=" not in word), f"{page}: {line}"
+    elif words[:2] == ["python", "-m"]:
+        assert find_spec(words[2]) is not None, f"{page}: {line}"
     elif program == "python":
         assert (ROOT / words[1]).is_file(), f"{page}: {line}"
     else:

@@ -11,7 +11,7 @@
 
     {% if window_days() -%}
     delete from {{ target }}
-    where exists (
+    where {{ since_window('event_date') }} and exists (
         select 1 from ({{ changed_histories(arg_dict['temp_relation'], target, entity) }}) as changed
         where changed.{{ entity }} = {{ target }}.{{ entity }} and {{ target }}.event_date >= changed.first_day
     );

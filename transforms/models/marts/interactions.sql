@@ -6,20 +6,15 @@
 ) }}
 {#
     A pair whose stored history lies wholly before the window goes on from its stored row; a pair whose
-    history may include a rebuilt day is added up again from its days.
+    history may include a rebuilt day is added up again from its days. A pair that is not stored has no day
+    outside the window. The days are named in each place: as one CTE they would all be copied.
 #}
 with
-
-daily as (
-
-    select * from {{ ref('interactions_daily') }}
-
-),
 
 {% if is_windowed() -%}
 changed as (
 
-    select user_id, item_id from daily
+    select user_id, item_id from {{ ref('interactions_daily') }}
     where {{ in_window('event_date') }}
 
     union distinct
@@ -29,21 +24,18 @@ changed as (
 
 ),
 
-carried as (
+stored as (
 
     select stored.*
     from {{ this }} as stored
     inner join changed on stored.user_id = changed.user_id and stored.item_id = changed.item_id
-    where stored.last_date < cast('{{ window_days()[0] }}' as date)
 
 ),
 
 replayed as (
 
-    select changed.user_id, changed.item_id
-    from changed
-    left join carried on changed.user_id = carried.user_id and changed.item_id = carried.item_id
-    where carried.user_id is null
+    select user_id, item_id, first_date from stored
+    where {{ since_window('last_date') }}
 
 ),
 
@@ -52,26 +44,27 @@ parts as (
     select
         user_id, item_id, strength, view_count, cart_count, purchase_count, unit_count, spend,
         first_date, last_date, first_at, last_at
-    from carried
+    from stored
+    where not {{ since_window('last_date') }}
 
     union all
 
     select
-        daily.user_id, daily.item_id, daily.strength, daily.view_count, daily.cart_count,
-        daily.purchase_count, daily.unit_count, daily.spend,
-        daily.event_date, daily.event_date, daily.first_event_at, daily.last_event_at
-    from daily
-    inner join carried on daily.user_id = carried.user_id and daily.item_id = carried.item_id
-    where {{ in_window('daily.event_date') }}
+        user_id, item_id, strength, view_count, cart_count, purchase_count, unit_count, spend,
+        event_date, event_date, first_event_at, last_event_at
+    from {{ ref('interactions_daily') }}
+    where {{ in_window('event_date') }}
 
     union all
 
     select
-        daily.user_id, daily.item_id, daily.strength, daily.view_count, daily.cart_count,
-        daily.purchase_count, daily.unit_count, daily.spend,
-        daily.event_date, daily.event_date, daily.first_event_at, daily.last_event_at
-    from daily
-    inner join replayed on daily.user_id = replayed.user_id and daily.item_id = replayed.item_id
+        user_id, item_id, strength, view_count, cart_count, purchase_count, unit_count, spend,
+        event_date, event_date, first_event_at, last_event_at
+    from {{ ref('interactions_daily') }}
+    where
+        not {{ in_window('event_date') }}
+        and event_date >= (select min(first_date) from replayed)
+        and (user_id, item_id) in (select user_id, item_id from replayed)
 
 ),
 
@@ -81,7 +74,7 @@ parts as (
     select
         user_id, item_id, strength, view_count, cart_count, purchase_count, unit_count, spend,
         event_date as first_date, event_date as last_date, first_event_at as first_at, last_event_at as last_at
-    from daily
+    from {{ ref('interactions_daily') }}
 
 ),
 

@@ -52,6 +52,7 @@ activity as (
     from {{ ref('int_items_daily') }} as daily
     {% if is_windowed() -%}
     inner join changed on daily.item_id = changed.item_id and daily.event_date >= changed.first_day
+    where {{ since_window('daily.event_date') }}
 
     union all
 

@@ -61,6 +61,7 @@ activity as (
     from {{ ref('user_daily') }} as daily
     {% if is_windowed() -%}
     inner join changed on daily.user_id = changed.user_id and daily.event_date >= changed.first_day
+    where {{ since_window('daily.event_date') }}
 
     union all
 

@@ -389,7 +389,7 @@ _BY_LETTERS: Mapping[str, str] = {
 
 
 def find_event_type(text: str) -> str | None:
-    """The vocabulary's name for any accepted spelling; case, spaces, hyphens and underscores do not matter."""
+    """The vocabulary's name for an accepted spelling; case, spaces, hyphens, underscores do not matter."""
     return _BY_LETTERS.get(fold(text).replace("_", ""))
 
 

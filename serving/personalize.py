@@ -364,9 +364,7 @@ class Personalizer:
         if self._log is None or not self._options.receipts or self._options.stored_seconds <= 0:
             return None
         now = time.time_ns() // 1_000
-        since = max(
-            now - int(self._options.stored_seconds * 1e6), self._invalid_since.get(visitor_id, 0) + 1
-        )
+        since = max(now - int(self._options.stored_seconds * 1e6), self._invalid_since.get(visitor_id, 0) + 1)
         try:
             row = await self._log.latest_untouched(visitor_id, KIND, since)
         except StoreUnavailable:

@@ -46,10 +46,10 @@ DESCRIPTION = """Personalized answers for a shop's applications.
 Every answer names the release and the model versions that gave it, says how old its data is, and says so when
 it is a fallback. Identifiers are strings; a whole number is accepted and becomes its decimal string.
 
-Paths under `/api/v1/` are the canonical ones; those tagged `compatible` answer the same in the words of other
-documents. BentoML's native endpoints `POST /recommend`, `/recommend_batch` and `/profile` are the same core once
-more. Send `Authorization: Bearer KEY` where keys are configured; `x-attune-access` names the least role of each
-operation and where a request says whom it is about.
+Paths under `/api/v1/` are the canonical ones; those tagged `compatible` answer the same in the words of
+other documents. BentoML's native endpoints `POST /recommend`, `/recommend_batch` and `/profile` are the same
+core once more. Send `Authorization: Bearer KEY` where keys are configured; `x-attune-access` names the least
+role of each operation and where a request says whom it is about.
 """
 SHOWN_VALUE_LENGTH = 80
 

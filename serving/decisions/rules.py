@@ -49,9 +49,7 @@ class Conditions(BaseModel):
     hours: tuple[Hour, Hour] | None = Field(
         default=None, description="From the first hour (UTC) up to before the second; [22, 6] is the night"
     )
-    weekdays: tuple[Weekday, ...] = Field(
-        default=(), description="0 is Monday, UTC"
-    )
+    weekdays: tuple[Weekday, ...] = Field(default=(), description="0 is Monday, UTC")
     starts_at: AwareDatetime | None = Field(default=None, description="Holds from this instant on")
     ends_at: AwareDatetime | None = Field(default=None, description="Holds up to before this instant")
     attributes: dict[Text, tuple[Text, ...]] = Field(
@@ -80,9 +78,7 @@ class Actions(BaseModel):
     price_min: float | None = Field(default=None, ge=0, description="Leave out cheaper and unpriced items")
     price_max: float | None = Field(default=None, ge=0, description="Leave out dearer and unpriced items")
     ban: tuple[Text, ...] = Field(default=(), max_length=MAX_LISTED, description="Items never shown")
-    pin: dict[Position, Text] = Field(
-        default_factory=dict, description="Position (from 1) -> item"
-    )
+    pin: dict[Position, Text] = Field(default_factory=dict, description="Position (from 1) -> item")
     max_per_category: Count | None = Field(default=None, description="Items of one category in a list")
     max_per_brand: Count | None = Field(default=None, description="Items of one brand in a list")
 

@@ -94,7 +94,7 @@ def documented_paths() -> set[str]:
     """Every path of the service that a page names, without its query."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     called = re.findall(r"127\.0\.0\.1:8011(/[^\s\"?]*)", text)
-    return {*called, *re.findall(r"`(?:GET|POST) (/[^`\s]*)`", text)}
+    return {*called, *re.findall(r"`(?:GET|POST|PUT|DELETE) (/[^`\s?]*)[^`]*`", text)}
 
 
 def test_every_documented_path_is_answered_by_the_service() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,21 @@ def test_an_erased_customer_leaves_feast_and_memory(tmp_path: Path) -> None:
         reader = OnlineReader(open_store(home))
         assert reader.read_users(LIVE, ["anna"], LIVE_FIELDS) == [None]
         reader.close()
+        await runtime.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_home_of_an_older_version_can_be_read_before_anything_is_pushed(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    with sqlite3.connect(home.online_db) as connection:
+        connection.execute("drop table attune_user_live")
+    connection.close()
+
+    async def scenario() -> None:
+        runtime = await opened(home)
+        reading = await runtime.reader.read(LIVE, ["anna"], LIVE_FIELDS)
+        assert reading.failure is None and reading.rows == [None]
         await runtime.close()
 
     asyncio.run(scenario())

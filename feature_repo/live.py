@@ -29,6 +29,7 @@ At most `KEPT_ACTS` acts of a visitor count for all of this but the counts, the 
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -164,16 +165,23 @@ class LiveUser:
 
 @dataclass(slots=True)
 class LiveHistory:
-    """The acts of one visitor, in any order; more than are kept are only counted."""
+    """The acts of one visitor, in any order; more than are kept are only counted.
+
+    `_latest`: the last of their own acts, in order, once somebody asks what is significant; all of them
+    unless `_is_cut`.
+    """
 
     acts: dict[str, Act] = field(default_factory=dict)
     older: Counter[str] = field(default_factory=Counter)
+    _latest: list[Act] | None = field(default=None, init=False, repr=False, compare=False)
+    _is_cut: bool = field(default=False, init=False, repr=False, compare=False)
 
     def add(self, act: Act, window: Window) -> bool:
         """Take in an act of the window; False if it was there or is none of the window."""
         if act.event_id in self.acts or not window.holds(act):
             return False
         self.acts[act.event_id] = act
+        self._note(act)
         if len(self.acts) > 2 * KEPT_ACTS:
             self._compact(window)
         return True
@@ -195,10 +203,31 @@ class LiveHistory:
             return significance(act, (), category_of) > SIGNIFICANT
         if kind != SEARCH:
             weight, before = WEIGHTS.get(kind, OTHER_WEIGHT), len(self.acts) - 1
+            if not (category_of(act.item_id) or act.category):
+                return weight > SIGNIFICANT
             if weight + (1 - weight) * _evidence(before) <= SIGNIFICANT:
                 return False
-        earlier = sorted(each for each in self.acts.values() if each < act)
-        return significance(act, earlier, category_of) > SIGNIFICANT
+        return significance(act, self._before(act), category_of) > SIGNIFICANT
+
+    def _note(self, act: Act) -> None:
+        """Keep `_latest` in order: an act comes in near its end as a rule."""
+        if self._latest is None or act.event_type in SHOP_ACTS:
+            return
+        if not self._is_cut or act > self._latest[0]:
+            insort(self._latest, act)
+        if len(self._latest) > 4 * COMPARED_ACTS:
+            del self._latest[: 2 * COMPARED_ACTS]
+            self._is_cut = True
+
+    def _before(self, act: Act) -> Sequence[Act]:
+        """The visitor's own acts that one is compared with: the last `COMPARED_ACTS` before it."""
+        if self._latest is None:
+            own = sorted(each for each in self.acts.values() if each.event_type not in SHOP_ACTS)
+            self._latest, self._is_cut = own[-2 * COMPARED_ACTS :], len(own) > 2 * COMPARED_ACTS
+        position = bisect_left(self._latest, act)
+        if self._is_cut and position < COMPARED_ACTS:  # it comes late: what lies before was not kept apart
+            return sorted(each for each in self.acts.values() if each < act)
+        return self._latest[max(0, position - COMPARED_ACTS) : position]
 
     def _compact(self, window: Window) -> None:
         ordered = sorted(self.acts.values())

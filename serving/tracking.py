@@ -298,7 +298,7 @@ class Tracker:
 
 
 class EventIds:
-    """Ids for events that come without: UUIDs of version 7, which grow, so that the index appends."""
+    """Ids for events that come without: UUIDs of version 7 without hyphens, which grow: the index appends."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
@@ -310,8 +310,7 @@ class EventIds:
         """The next id: milliseconds, a count within them (12 bits), 62 random bits."""
         tick = max(self._clock() // 1_000_000 << 12, self._last + 1)
         self._last = tick
-        text = f"{tick >> 12:012x}7{tick & 0xFFF:03x}{self._bits(62) | 1 << 63:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return f"{tick >> 12:012x}7{tick & 0xFFF:03x}{self._bits(62) | 1 << 63:016x}"
 
 
 def row_of(body: Mapping[str, Any]) -> dict[str, Any]:

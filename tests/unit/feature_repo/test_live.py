@@ -108,6 +108,24 @@ def test_what_changes_what_is_shown_is_what_is_significant(given_acts: list[Act]
         assert history.is_significant(each, CATEGORIES.get) == expected
 
 
+@given(acts, st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_what_is_significant_is_so_in_any_order_of_arrival(
+    given_acts: list[Act], chance: random.Random
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "COMPARED_ACTS", 3)  # so that the history is longer than what is kept in order
+        history = LiveHistory()
+        arrived = sorted(
+            given_acts, key=lambda each: each.event_at + chance.choice([0, 0, 0, 10_000 * SECOND])
+        )
+        for each in arrived:
+            if history.add(each, WINDOW):
+                earlier = sorted(other for other in history.acts.values() if other < each)
+                expected = significance(each, earlier, CATEGORIES.get) > live.SIGNIFICANT
+                assert history.is_significant(each, CATEGORIES.get) == expected
+
+
 def test_a_visitor_with_more_acts_than_are_kept_has_the_row_of_one_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

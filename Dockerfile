@@ -42,7 +42,7 @@ USER attune
 VOLUME /var/lib/attune
 
 FROM product AS service
-# Off loopback it asks for keys: python -m serving.keys --name NAME --role ROLE --add-to this file.
+# Off loopback it asks for keys: python -m serving.access.keys --name NAME --role ROLE --add-to this file.
 ENV API_HOST=0.0.0.0 \
     ATTUNE_API_KEYS_FILE=/var/lib/attune-keys/keys.yaml
 VOLUME /var/lib/attune-keys

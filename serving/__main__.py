@@ -9,8 +9,8 @@ import socket
 import sys
 from pathlib import Path
 
+from serving.access.keys import read_keys
 from serving.errors import InvalidSetting, ServingError
-from serving.keys import read_keys
 from serving.settings import Settings, read_settings
 
 SERVICE = "serving.service:Personalization"

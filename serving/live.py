@@ -36,8 +36,8 @@ from feature_repo.live import (
 )
 from serving.errors import StoreUnavailable
 from serving.features import FeatureReader
-from serving.identities import Identities
 from serving.metrics import Metrics
+from serving.people.identities import Identities
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.store.database import Database
 from serving.store.live import Snapshot, acts_of_visitors, replay_page

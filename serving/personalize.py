@@ -36,7 +36,7 @@ from serving.decisions.slots import PERSONALIZED_PICKS, fill_slot
 from serving.errors import StoreUnavailable
 from serving.features import FeatureReader, Reading, Row
 from serving.metrics import Metrics
-from serving.permissions import NO_SIGNALS, Permissions, Signals
+from serving.people.permissions import NO_SIGNALS, Permissions, Signals
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.rules import BusinessRules
 from serving.values import instant

@@ -13,10 +13,10 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.bodies import check_size, read_body, replayed
+from serving.access.bodies import check_size, read_body, replayed
+from serving.access.security import CALLER_ROLE, Gate, problem_body
 from serving.errors import Refused
 from serving.logs import REQUEST_ID
-from serving.security import CALLER_ROLE, Gate, problem_body
 
 logger = logging.getLogger(__name__)
 

@@ -7,32 +7,32 @@ from typing import Any, cast
 
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
+from serving.access.keys import Keyring, read_keys
+from serving.access.rate_limit import RateLimiter
 from serving.analytics import Analytics
-from serving.consent import ConsentBook, ConsentPolicy
-from serving.customers import Customers
 from serving.decision_log import DecisionLog
-from serving.experiments import Experiments
-from serving.export import Export
+from serving.experiments.arms import Experiments
 from serving.features import FeatureReader, UserStore
 from serving.flags import Flags
-from serving.history import History
-from serving.identities import Identities
-from serving.insights import Insights
-from serving.keys import Keyring, read_keys
 from serving.live import LiveState, LiveView, LiveWriter
 from serving.metrics import Metrics
 from serving.operations import Operations
+from serving.pages.storefront import Storefront, open_storefront
+from serving.people.consent import ConsentBook, ConsentPolicy
+from serving.people.customers import Customers
+from serving.people.export import Export
+from serving.people.history import History
+from serving.people.identities import Identities
+from serving.people.insights import Insights
+from serving.people.preferences import Preferences
+from serving.people.privacy import Privacy
+from serving.people.profile import Profiles, ProfileView, Sources
+from serving.people.tombstones import Tombstones
 from serving.personalize import DecisionOptions, Personalizer
-from serving.preferences import Preferences
-from serving.privacy import Privacy
-from serving.profile import Profiles, ProfileView, Sources
-from serving.rate_limit import RateLimiter
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.rules import RULES_FILE, BusinessRules
 from serving.settings import Settings
 from serving.store.database import Database
-from serving.storefront import Storefront, open_storefront
-from serving.tombstones import Tombstones
 from serving.tracking import Tracker
 
 

@@ -14,13 +14,13 @@ from typing import Annotated, Any, cast
 import bentoml
 from pydantic import Field
 
+from serving.access.keys import read_keys
 from serving.api.answers import JsonAnswer
 from serving.api.application import connect, create_application
 from serving.api.schemas.common import CustomerId, Limit
 from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
 from serving.errors import ServingError
-from serving.experiment_file import read_experiments
-from serving.keys import read_keys
+from serving.experiments.file import read_experiments
 from serving.logs import configure_logs
 from serving.personalize import RecommendAsk
 from serving.releases import BENTO_MODEL, find_release, read_release
@@ -29,7 +29,7 @@ from serving.runtime import Runtime, open_runtime
 from serving.settings import read_settings
 
 logger = logging.getLogger(__name__)
-GC_ALLOCATIONS = 20_000
+GC_ALLOCATIONS = 50_000
 
 application = create_application()
 
@@ -77,7 +77,8 @@ class Personalization:
         # What was imported and loaded stays: a full collection would look at all of it while requests wait.
         gc.collect()
         gc.freeze()
-        # Answers leave no cycles behind: to look for some every third request costs a twentieth of it.
+        # Answers leave no cycles behind: to look for some every third request costs a twentieth of it, and
+        # where thousands of events wait for one commit a third.
         gc.set_threshold(GC_ALLOCATIONS, 10, 20)
 
     @bentoml.on_shutdown

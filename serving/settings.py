@@ -51,7 +51,7 @@ class Settings:
     `flags`: the feature flags that are on. `ab_test_sample_size`: visitors that an experiment asks for in
     each variant. `holdout_share`: visitors who are kept out of every experiment.
     `metrics_dir`: where BentoML lets its workers share their metrics; None for a process of its own.
-    `api_keys_file`: YAML of the keys' digests (serving/keys.py); without it only loopback is bound.
+    `api_keys_file`: YAML of the keys' digests (serving/access/keys.py); without it only loopback is bound.
     `rate_limit`: requests a second for each key (each address without keys), 0 for no limit.
     `consent`: what holds without a record: `opt_out` (tracking and personalization are allowed) or `opt_in`.
     `gdpr_compliant`: communication and data sharing wait for a grant; false: they end with a revocation.
@@ -153,8 +153,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise InvalidSetting(
             "API_HOST",
             settings.host,
-            "without API keys use 127.0.0.1 or ::1; make a key by `python -m serving.keys` and name its file"
-            " in ATTUNE_API_KEYS_FILE",
+            "without API keys use 127.0.0.1 or ::1; make a key by `python -m serving.access.keys` and name its"
+            " file in ATTUNE_API_KEYS_FILE",
         )
     return settings
 

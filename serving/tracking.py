@@ -29,10 +29,10 @@ from feature_repo.single_event import (
     with_nearest_types,
     with_order,
 )
-from serving.consent import CONSENT_UNKNOWN
 from serving.errors import StoreUnavailable
 from serving.metrics import LabelCache, Metrics
-from serving.permissions import Permissions, Signals
+from serving.people.consent import CONSENT_UNKNOWN
+from serving.people.permissions import Permissions, Signals
 from serving.store.database import Database
 from serving.store.event_log import NewEvent, StoredEvent, append_events, find_events
 

@@ -14,10 +14,10 @@ from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from feature_repo.live import LiveUser
 from serving.features import FeatureReader
-from serving.identities import Identities
 from serving.live import LiveState, LiveView
 from serving.metrics import Metrics
-from serving.permissions import Permissions, Signals
+from serving.people.identities import Identities
+from serving.people.permissions import Permissions, Signals
 from serving.releases import ReleaseHolder, serve_form
 from serving.settings import Settings
 from serving.store.database import Database

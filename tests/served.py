@@ -11,9 +11,9 @@ import yaml
 from fastapi import FastAPI
 
 from feature_repo.layout import Home
+from serving.access.keys import digest
 from serving.api.application import connect, create_application
-from serving.keys import digest
-from serving.profile import ProfileView
+from serving.people.profile import ProfileView
 from serving.releases import serve_form
 from serving.requests import RequestMiddleware
 from serving.runtime import Runtime, open_runtime

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from serving.metrics import Metrics
-from serving.permissions import Permissions, Signals
+from serving.people.permissions import Permissions, Signals
 from serving.store.database import Database
 from serving.tracking import Tracker
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from serving.access.security import Role, access
 from serving.analytics import DEFAULT_DAYS, MOST_DAYS, Analytics
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.analytics import AnalyticsAnswer
 from serving.api.schemas.common import Problem
-from serving.security import Role, access
 
 router = APIRouter(tags=["analytics"])
 

@@ -9,6 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from serving.access.rate_limit import RateLimiter
+from serving.access.route_rules import rules_of
+from serving.access.security import BEARER, NO_SUCH_PATH, Gate
 from serving.api import (
     analytics,
     behavior,
@@ -35,11 +38,8 @@ from serving.api import (
 from serving.api.answers import JsonAnswer
 from serving.errors import ServingError
 from serving.logs import REQUEST_ID
-from serving.rate_limit import RateLimiter
 from serving.requests import failure_text
-from serving.route_rules import rules_of
 from serving.runtime import Runtime
-from serving.security import BEARER, NO_SUCH_PATH, Gate
 
 DESCRIPTION = """Personalized answers for a shop's applications.
 
@@ -108,7 +108,11 @@ def _describe(application: FastAPI, describe: Callable[[], dict[str, Any]]) -> d
     """The OpenAPI document, with the scheme that the routes' rules refer to."""
     if application.openapi_schema is None:
         schemes = describe().setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes[BEARER] = {"type": "http", "scheme": "bearer", "description": "A key of `serving.keys`."}
+        schemes[BEARER] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of `serving.access.keys`.",
+        }
     return describe()
 
 

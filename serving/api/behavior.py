@@ -7,12 +7,12 @@ from fastapi import APIRouter, Path, Query, Request
 
 from feature_repo.events import UnknownEventType, canonical_event_type
 from feature_repo.online_store import microseconds_of
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.behavior import MAX_PAGE, HistoryAnswer, Identify, IdentifyAnswer, InsightsAnswer
 from serving.api.schemas.common import CustomerId, Problem
 from serving.errors import InvalidField
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1", tags=["behavior"])
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.consent import ConsentAnswer, ConsentRequest, ConsentState
-from serving.consent import DATA_SHARING, Change, opt_out_changes
-from serving.security import Role, access
+from serving.people.consent import DATA_SHARING, Change, opt_out_changes
 from serving.values import instant_text
 
 router = APIRouter(prefix="/api/v1", tags=["consent"])

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
+from serving.access.security import CALLER_ROLE, Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.customers import (
@@ -15,9 +16,8 @@ from serving.api.schemas.customers import (
     NewAddresses,
     UpdateCustomer,
 )
-from serving.permissions import Signals
+from serving.people.permissions import Signals
 from serving.personalize import RecommendAsk
-from serving.security import CALLER_ROLE, Role, access
 
 router = APIRouter(tags=["customers"])
 

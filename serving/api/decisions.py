@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.decisions import DecisionAnswer
-from serving.security import Role, access
 
 EXAMPLE_ID = "0191d2c0a1b2c3d4e5f60718293a4b5c"
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.pages import (
@@ -12,8 +13,7 @@ from serving.api.schemas.pages import (
     PerformanceAnswer,
     PerformanceRequest,
 )
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1/personalization/experience", tags=["pages"])
 

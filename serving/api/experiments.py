@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.experiments import (
@@ -18,8 +19,7 @@ from serving.api.schemas.experiments import (
     VariantAnswer,
 )
 from serving.decisions.parameters import PARAMETERS
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(tags=["experiments"])
 

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.pages import HomepageAnswer, LayoutAnswer
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1/personalize", tags=["pages"])
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.commerce import (
     Channel,
@@ -14,8 +15,7 @@ from serving.api.schemas.commerce import (
     TimeZone,
 )
 from serving.api.schemas.common import CustomerId, Problem
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1/personalize", tags=["messages"])
 

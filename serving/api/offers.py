@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.commerce import (
     LoyaltyRequest,
@@ -13,9 +14,8 @@ from serving.api.schemas.commerce import (
     OfferRequest,
 )
 from serving.api.schemas.common import CustomerId, Problem
-from serving.offers import LOYALTY_KIND
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.pages.offers import LOYALTY_KIND
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1", tags=["offers"])
 

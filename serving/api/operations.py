@@ -5,10 +5,10 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.operations import HealthAnswer, ProbeAnswer
 from serving.metrics import CONTENT_TYPE
-from serving.security import Role, access
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 # Pages load from this host alone. ReDoc's search runs in a worker made of a blob; both pages style inline.

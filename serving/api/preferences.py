@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.preferences import PreferencesAnswer, PreferencesPatch
-from serving.preferences import DEFAULTS
-from serving.security import Role, access
+from serving.people.preferences import DEFAULTS
 
 router = APIRouter(prefix="/api/v1/preferences", tags=["preferences"])
 

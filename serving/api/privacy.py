@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import StreamingResponse
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.privacy import ExportAnswer, Receipt
-from serving.security import Role, access
 
 router = APIRouter(prefix="/api/v1/privacy", tags=["privacy"])
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Problem
 from serving.api.schemas.profile import ProfileAnswer
-from serving.profile import Parts
-from serving.security import Role, access
+from serving.people.profile import Parts
 
 router = APIRouter(tags=["profile"])
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import CustomerId, Limit, Problem
 from serving.api.schemas.recommendations import (
@@ -16,9 +17,8 @@ from serving.api.schemas.recommendations import (
     PersonalizeRequest,
     RecommendationAnswer,
 )
-from serving.permissions import Signals
+from serving.people.permissions import Signals
 from serving.personalize import RecommendAsk
-from serving.security import Role, access
 
 
 class PlainRoute(APIRoute):

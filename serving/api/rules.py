@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import Problem
 from serving.api.schemas.rules import RulesAnswer
 from serving.decisions.rules import RuleSet
-from serving.security import Role, access
 
 router = APIRouter(prefix="/api/v1/rules", tags=["decisions"])
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.commerce import SearchAnswer, SearchRequest
 from serving.api.schemas.common import CustomerId, Problem
-from serving.permissions import Signals
-from serving.security import Role, access
+from serving.people.permissions import Signals
 
 router = APIRouter(prefix="/api/v1/personalize", tags=["search"])
 

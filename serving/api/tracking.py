@@ -12,6 +12,7 @@ import orjson
 from fastapi import APIRouter, Request
 
 from feature_repo.single_event import EventRefused, read_id
+from serving.access.security import Role, access
 from serving.api.answers import JsonAnswer, running
 from serving.api.schemas.common import Problem
 from serving.api.schemas.tracking import (
@@ -22,9 +23,8 @@ from serving.api.schemas.tracking import (
     batch_body,
     event_body,
 )
-from serving.permissions import Signals
+from serving.people.permissions import Signals
 from serving.personalize import RecommendAsk
-from serving.security import Role, access
 from serving.tracking import (
     ACCEPTED,
     CONFLICT,

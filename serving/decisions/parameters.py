@@ -13,7 +13,7 @@ from serving.decisions.layout import LAYOUTS
 
 FREE_PREFIX = "app."
 EXPERIENCE_PREFIX = "experience."
-"""`experience.<element>` names the variant of a page's element (`serving/experience_variants.yml`)."""
+"""`experience.<element>` names the variant of a page's element (`serving/pages/experience_variants.yml`)."""
 ALGORITHM_SPELLINGS: Mapping[str, str] = {
     "collaborative_filtering": "collaborative",
     "content_based": "content",

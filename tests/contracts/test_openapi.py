@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from serving.access.security import ACCESS, Role
 from serving.api.application import create_application
-from serving.security import ACCESS, Role
 
 DESCRIPTION = create_application().openapi()
 VERBS = ("get", "post", "put", "patch", "delete")

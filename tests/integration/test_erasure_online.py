@@ -9,14 +9,14 @@ import pytest
 
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
-from serving.export import Export
 from serving.features import FeatureReader
 from serving.metrics import Metrics
-from serving.privacy import Privacy
+from serving.people.export import Export
+from serving.people.privacy import Privacy
+from serving.people.tombstones import Tombstones
 from serving.runtime import online_store_opener
 from serving.settings import Settings
 from serving.store.database import Database
-from serving.tombstones import Tombstones
 from tests.serving_home import make_home
 
 pytestmark = pytest.mark.integration

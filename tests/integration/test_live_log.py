@@ -10,7 +10,7 @@ from feature_repo.landed import Span
 from feature_repo.layout import Home
 from feature_repo.live import LiveUser
 from serving.errors import IdentityTaken
-from serving.history import END_OF_TIME, History
+from serving.people.history import END_OF_TIME, History
 from tests.fakes import FakeUserStore
 from tests.live_world import run, until, worker
 

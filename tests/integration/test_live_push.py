@@ -13,7 +13,7 @@ from feature_repo.layout import Home
 from feature_repo.live import LiveUser
 from feature_repo.live_store import LIVE, LIVE_FIELDS, live_user
 from feature_repo.store import OnlineReader, open_store
-from serving.permissions import Signals
+from serving.people.permissions import Signals
 from serving.releases import find_release, read_release
 from serving.runtime import Runtime, open_runtime
 from serving.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from feature_repo.event_log import open_engine
-from serving.export import subject_tables
+from serving.people.export import subject_tables
 from tests.served import Served, served
 
 pytestmark = pytest.mark.integration

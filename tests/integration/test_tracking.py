@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from feature_repo.event_log import events
 from serving.errors import StoreUnavailable
 from serving.metrics import Metrics
-from serving.permissions import Permissions, Signals
+from serving.people.permissions import Permissions, Signals
 from serving.store.database import Database
 from serving.tracking import CONFLICT, EventIds, LoggedEvent, Outcome, Tracker, row_of
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from feature_repo.layout import Home
+from serving.access.bodies import MAX_BODY_BYTES
 from serving.api.application import connect, create_application
 from serving.api.schemas.operations import HealthAnswer
 from serving.api.schemas.profile import ProfileAnswer
 from serving.api.schemas.recommendations import BatchAnswer, RecommendationAnswer
-from serving.bodies import MAX_BODY_BYTES
-from serving.profile import ProfileView
+from serving.people.profile import ProfileView
 from serving.releases import serve_form
 from serving.requests import RequestMiddleware
 from serving.runtime import open_runtime

@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
+from serving.access.route_rules import NATIVE
+from serving.access.security import Access, Role
 from serving.api.application import create_application
 from serving.requests import RequestMiddleware
-from serving.route_rules import NATIVE
-from serving.security import Access, Role
 from tests.served import Served, served, write_keys
 
 SUBJECT, OTHER = "anna", "somebody-else"

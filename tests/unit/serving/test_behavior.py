@@ -212,7 +212,7 @@ def test_days_that_take_too_long_come_with_the_next_page(tmp_path: Path) -> None
 
     async def scenario(_: httpx.AsyncClient, runtime: Runtime) -> None:
         from feature_repo.landed import Span
-        from serving.history import END_OF_TIME
+        from serving.people.history import END_OF_TIME
 
         past = await runtime.history.past("anna", Span(0, END_OF_TIME), 100, batch_seconds=0.0)
         assert [event["event_id"] for event in past.events] == landed[:16]

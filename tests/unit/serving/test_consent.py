@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from feature_repo.erasure import add_tombstones
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
-from serving.consent import PURPOSES, Change, ConsentBook, ConsentPolicy, opt_out_changes
 from serving.errors import OptOutRefused
 from serving.metrics import Metrics
-from serving.permissions import Signals
+from serving.people.consent import PURPOSES, Change, ConsentBook, ConsentPolicy, opt_out_changes
+from serving.people.permissions import Signals
+from serving.people.tombstones import Tombstones
 from serving.store.consent import consent_ledger
 from serving.store.database import Database
-from serving.tombstones import Tombstones
 from tests.served import served
 
 Scenario = Callable[[ConsentBook, Database, Tombstones], Awaitable[None]]
@@ -148,8 +148,8 @@ def test_what_another_process_records_counts_once_it_is_followed(tmp_path: Path)
 def test_a_restart_forgets_nothing_and_pages_do_not_lose_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.consent.PAGE_ROWS", 3)
-    monkeypatch.setattr("serving.consent.REREAD_ROWS", 2)
+    monkeypatch.setattr("serving.people.consent.PAGE_ROWS", 3)
+    monkeypatch.setattr("serving.people.consent.REREAD_ROWS", 2)
 
     async def first(book: ConsentBook, *_: object) -> None:
         for number in range(4):

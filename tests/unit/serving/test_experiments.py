@@ -25,12 +25,12 @@ from serving.errors import (
     StoreUnavailable,
     UnknownExperiment,
 )
-from serving.experiment_file import read_experiments
-from serving.experiments import Experiments
-from serving.exposures import exposure_id
+from serving.experiments.arms import Experiments
+from serving.experiments.exposures import exposure_id
+from serving.experiments.file import read_experiments
 from serving.flags import Flags
 from serving.metrics import Metrics
-from serving.permissions import Permissions, Signals
+from serving.people.permissions import Permissions, Signals
 from serving.settings import read_settings
 from serving.store.database import Database
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.decisions import content, experience, homepage, layout
-from serving.variants import BrokenVariants, parse_variants, read_variants
+from serving.pages.variants import BrokenVariants, parse_variants, read_variants
 
 SECTIONS = [
     {"type": "recommended_products", "title": "Recommended for You", "products": ["a", "b", "c", "d"]},

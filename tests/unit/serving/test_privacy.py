@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from feature_repo.erasure import SUBJECT_COLUMNS, TABLES_OF_NOBODY
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
-from serving.export import subject_tables
-from serving.privacy import Privacy
+from serving.people.export import subject_tables
+from serving.people.privacy import Privacy
+from serving.people.tombstones import Tombstones
 from serving.store import all_tables
-from serving.tombstones import Tombstones
 from tests.served import Served, served
 
 CANARY, VISITOR, OTHER = "canary-7f3a", "visitor-91bc", "somebody-else"

@@ -9,7 +9,7 @@ import orjson
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from serving.metrics import Metrics
-from serving.responses import SECTION_ACTS, ResponseCounts, Responses, by_section
+from serving.pages.responses import SECTION_ACTS, ResponseCounts, Responses, by_section
 from serving.store.database import Database
 from serving.store.event_log import NewEvent, append_events
 from serving.store.responses import Act

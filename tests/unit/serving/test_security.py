@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from serving.bodies import MAX_BODY_BYTES, MAX_DEPTH, is_too_deep, read_body, replayed
+from serving.access.bodies import MAX_BODY_BYTES, MAX_DEPTH, is_too_deep, read_body, replayed
+from serving.access.keys import Key, Keyring, digest, main, read_keys
+from serving.access.rate_limit import RateLimiter
+from serving.access.route_rules import RuleTable, rules_of
+from serving.access.security import Access, Role, access, is_loopback
+from serving.access.subjects import NotJson, names_only
 from serving.errors import InvalidSetting, Refused, UndeclaredAccess
-from serving.keys import Key, Keyring, digest, main, read_keys
-from serving.rate_limit import RateLimiter
-from serving.route_rules import RuleTable, rules_of
-from serving.security import Access, Role, access, is_loopback
 from serving.settings import read_settings
-from serving.subjects import NotJson, names_only
 
 # keys
 
@@ -326,7 +326,7 @@ def test_a_key_may_have_a_rate_of_its_own_and_workers_share_it() -> None:
 
 
 def test_a_million_addresses_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.rate_limit.MAX_CALLERS", 100)
+    monkeypatch.setattr("serving.access.rate_limit.MAX_CALLERS", 100)
     limiter = RateLimiter(10)
     for number in range(1000):
         limiter.check(None, {"client": (f"10.0.{number // 256}.{number % 256}", 1)})

@@ -25,12 +25,12 @@ from serving.api.schemas.commerce import (
 )
 from serving.api.schemas.pages import ContentAnswer, ExperienceAnswer, HomepageAnswer, LayoutAnswer
 from serving.errors import InvalidSetting
-from serving.profile import ProfileView
+from serving.pages.storefront import OWN_VARIANTS, own_variants
+from serving.people.profile import ProfileView
 from serving.releases import serve_form
 from serving.requests import RequestMiddleware
 from serving.runtime import open_runtime
 from serving.settings import Settings, read_settings
-from serving.storefront import OWN_VARIANTS, own_variants
 from tests.fakes import FakeUserStore, tiny_release
 from training.artifacts import Release
 

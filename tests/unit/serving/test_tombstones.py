@@ -8,8 +8,8 @@ from feature_repo.erasure import add_tombstones
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from serving.metrics import Metrics
+from serving.people.tombstones import Tombstones
 from serving.store.database import Database
-from serving.tombstones import Tombstones
 
 
 def test_an_erasure_is_heard_once_here_and_once_elsewhere(tmp_path: Path) -> None:

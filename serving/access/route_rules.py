@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Mount
 
+from serving.access.security import ACCESS, Access, Role
 from serving.errors import UndeclaredAccess
-from serving.security import ACCESS, Access, Role
 
 PUBLIC = Access(Role.PUBLIC)
 # What Starlette and BentoML add by themselves, where no route of ours can carry a rule.

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from serving.deciding import Desk, register
 from serving.decisions import pricing
 from serving.errors import UnknownItem
 from serving.flags import Flags
-from serving.permissions import Signals
+from serving.pages.deciding import Desk, register
+from serving.pages.visitors import Visitor
+from serving.people.permissions import Signals
 from serving.settings import Settings
-from serving.visitors import Visitor
 
 KIND = "pricing"
 FLAG = "dynamic_pricing"

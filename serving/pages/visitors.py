@@ -14,7 +14,7 @@ from serving.decisions.layout import category_affinity
 from serving.decisions.segments import segments
 from serving.errors import StoreUnavailable
 from serving.features import FeatureReader, Row
-from serving.permissions import NO_SIGNALS, Permissions, Signals
+from serving.people.permissions import NO_SIGNALS, Permissions, Signals
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.values import age_seconds, instant
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from serving.deciding import Desk, register
 from serving.decisions import bundles
-from serving.permissions import Signals
-from serving.pricing import PriceBounds
-from serving.shelf import Shelf
-from serving.visitors import Visitor
+from serving.pages.deciding import Desk, register
+from serving.pages.pricing import PriceBounds
+from serving.pages.shelf import Shelf
+from serving.pages.visitors import Visitor
+from serving.people.permissions import Signals
 
 KIND = "bundles"
 ANCHORS, PARTNERS = 12, 6

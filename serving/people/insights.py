@@ -12,8 +12,8 @@ from feature_repo.online_store import instant_of, microseconds_of
 from serving.decisions.insights import habits
 from serving.errors import StoreUnavailable
 from serving.features import FeatureReader
-from serving.history import END_OF_TIME, History, Past
 from serving.live import LiveState
+from serving.people.history import END_OF_TIME, History, Past
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.values import json_value
 

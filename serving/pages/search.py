@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from serving.deciding import Desk, register
 from serving.decisions import search
 from serving.flags import Flags
-from serving.permissions import Signals
+from serving.pages.deciding import Desk, register
+from serving.people.permissions import Signals
 
 KIND = "search"
 FLAG = "personalized_search"

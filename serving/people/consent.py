@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any
 
 from serving.errors import OptOutRefused, StoreUnavailable
-from serving.permissions import NO_SIGNALS, Permissions, Signals
+from serving.people.permissions import NO_SIGNALS, Permissions, Signals
+from serving.people.tombstones import Tombstones
 from serving.settings import Settings
 from serving.store.consent import append_entries, entries_after, ledger_page
 from serving.store.database import Database
-from serving.tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ from serving.errors import (
     StoreUnavailable,
     UnknownExperiment,
 )
-from serving.experiment_book import (
+from serving.experiments.book import (
     Held,
     first_problem,
     instant_text,
@@ -55,11 +55,11 @@ from serving.experiment_book import (
     put_new,
     read_all,
 )
-from serving.experiment_file import read_experiments
-from serving.exposures import EventLog, Exposures, Outcome
+from serving.experiments.exposures import EventLog, Exposures, Outcome
+from serving.experiments.file import read_experiments
 from serving.flags import Flags
 from serving.metrics import Metrics
-from serving.permissions import NO_SIGNALS, Permissions, Signals
+from serving.people.permissions import NO_SIGNALS, Permissions, Signals
 from serving.settings import Settings
 from serving.store import experiments as store
 from serving.store.database import Database

@@ -14,10 +14,10 @@ from serving.decisions.insights import habits
 from serving.decisions.segments import segments
 from serving.errors import StoreUnavailable, UnknownCustomer
 from serving.features import FeatureReader, Row
-from serving.history import History
-from serving.insights import Insights, catalogue_of, described_live, engagement, past_or_nothing
 from serving.live import LiveState
 from serving.metrics import Metrics
+from serving.people.history import History
+from serving.people.insights import Insights, catalogue_of, described_live, engagement, past_or_nothing
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.values import age_seconds, instant, json_value
 

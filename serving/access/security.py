@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.types import Scope
 
+from serving.access.subjects import NotJson, names_only
 from serving.errors import Refused
-from serving.subjects import NotJson, names_only
 
 if TYPE_CHECKING:
-    from serving.keys import Key, Keyring
-    from serving.rate_limit import RateLimiter
-    from serving.route_rules import RuleTable
+    from serving.access.keys import Key, Keyring
+    from serving.access.rate_limit import RateLimiter
+    from serving.access.route_rules import RuleTable
 
 ACCESS = "x-attune-access"
 BEARER = "bearerAuth"

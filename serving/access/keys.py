@@ -1,4 +1,4 @@
-"""API keys: made by `python -m serving.keys`, known to the service by their SHA-256 alone.
+"""API keys: made by `python -m serving.access.keys`, known to the service by their SHA-256 alone.
 
 The file that ATTUNE_API_KEYS_FILE names is YAML; it is read once, at the start:
 
@@ -25,8 +25,8 @@ from typing import Any
 
 import yaml
 
+from serving.access.security import RANK, Role
 from serving.errors import InvalidSetting
-from serving.security import RANK, Role
 
 SETTING = "ATTUNE_API_KEYS_FILE"
 ROLES = (Role.READ, Role.WRITE, Role.ADMIN)
@@ -145,7 +145,7 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Make a key: print it once, and its entry (or add that to a file)."""
-    parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Make an API key.")
+    parser = argparse.ArgumentParser(prog="python -m serving.access.keys", description="Make an API key.")
     parser.add_argument("--name", required=True, help="what the key is for")
     parser.add_argument("--role", required=True, choices=[role.value for role in ROLES])
     parser.add_argument("--subject", help="the only customer that the key may be used for")

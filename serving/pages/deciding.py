@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from serving.decision_log import DECIDERS
 from serving.metrics import Metrics
-from serving.permissions import Signals
+from serving.pages.shelf import Shelf
+from serving.pages.visitors import Visitor, Visitors
+from serving.people.permissions import Signals
 from serving.releases import ReleaseHolder, ServedRelease
-from serving.shelf import Shelf
-from serving.visitors import Visitor, Visitors
 
 Decide = Callable[[Mapping[str, Any]], dict[str, Any]]
 Recommend = Callable[[str, int, Signals, str], Awaitable[Mapping[str, Any]]]

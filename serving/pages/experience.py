@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 
-from serving.deciding import Desk, register
 from serving.decisions import experience
 from serving.errors import InvalidField
-from serving.offers import EventTracker
-from serving.permissions import Permissions, Signals
-from serving.responses import CONVERTED, INTERACTED, SERVED, Responses
-from serving.variants import Element, Variant
-from serving.visitors import Visitor
+from serving.pages.deciding import Desk, register
+from serving.pages.offers import EventTracker
+from serving.pages.responses import CONVERTED, INTERACTED, SERVED, Responses
+from serving.pages.variants import Element, Variant
+from serving.pages.visitors import Visitor
+from serving.people.permissions import Permissions, Signals
 
 logger = logging.getLogger(__name__)
 

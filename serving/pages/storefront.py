@@ -5,32 +5,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.bundles import Bundles
-from serving.content import Contents
-from serving.customers import Customers
-from serving.deciding import DecisionLog, Desk
 from serving.errors import InvalidSetting, StoreUnavailable, UnknownCustomer
-from serving.experience import Assigned, Experiences
-from serving.experiments import Experiments
+from serving.experiments.arms import Experiments
 from serving.features import FeatureReader
 from serving.flags import Flags
-from serving.homepage import Homepages
 from serving.live import LiveState
-from serving.messages import MessagePolicy, Messages, NameOf
 from serving.metrics import Metrics
-from serving.offers import Offers
-from serving.permissions import Permissions, Signals
+from serving.pages.bundles import Bundles
+from serving.pages.content import Contents
+from serving.pages.deciding import DecisionLog, Desk
+from serving.pages.experience import Assigned, Experiences
+from serving.pages.homepage import Homepages
+from serving.pages.messages import MessagePolicy, Messages, NameOf
+from serving.pages.offers import Offers
+from serving.pages.pricing import PriceBounds, Pricing
+from serving.pages.responses import Responses
+from serving.pages.search import Searches
+from serving.pages.variants import VARIANTS_FILE, BrokenVariants, Element, read_variants
+from serving.pages.visitors import LiveVisitor, Visitors
+from serving.people.customers import Customers
+from serving.people.permissions import Permissions, Signals
+from serving.people.preferences import Preferences
 from serving.personalize import Personalizer, RecommendAsk
-from serving.preferences import Preferences
-from serving.pricing import PriceBounds, Pricing
 from serving.releases import ReleaseHolder
-from serving.responses import Responses
-from serving.search import Searches
 from serving.settings import Settings
 from serving.store.database import Database
 from serving.tracking import Tracker
-from serving.variants import VARIANTS_FILE, BrokenVariants, Element, read_variants
-from serving.visitors import LiveVisitor, Visitors
 
 OWN_VARIANTS = Path("config") / "experience_variants.yml"
 """Below ATTUNE_HOME: stands instead of the packaged file."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
+from serving.access.keys import Key
 from serving.errors import Refused
-from serving.keys import Key
 
 BURST_SECONDS = 2.0
 MAX_CALLERS = 10_000

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from serving.content import Contents
-from serving.deciding import Desk, register
 from serving.decisions import content, email, offers, send_time
 from serving.errors import InvalidField
 from serving.flags import Flags
-from serving.offers import Offers
-from serving.permissions import Permissions, Signals
+from serving.pages.content import Contents
+from serving.pages.deciding import Desk, register
+from serving.pages.offers import Offers
+from serving.pages.responses import ACTIVE_TYPES, OPENED_TYPES, SENT_TYPES, Responses
+from serving.pages.visitors import OPERATIONAL_STORE, Visitor
+from serving.people.permissions import Permissions, Signals
 from serving.releases import ServedRelease
-from serving.responses import ACTIVE_TYPES, OPENED_TYPES, SENT_TYPES, Responses
 from serving.settings import Settings
-from serving.visitors import OPERATIONAL_STORE, Visitor
 
 EMAIL_KIND, SEND_TIME_KIND = "email", "send_time"
 FLAG = "smart_notifications"

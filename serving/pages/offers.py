@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from serving.deciding import Desk, register
 from serving.decisions import offers
-from serving.permissions import Signals
-from serving.pricing import PriceBounds
-from serving.responses import Responses
-from serving.visitors import Visitor
+from serving.pages.deciding import Desk, register
+from serving.pages.pricing import PriceBounds
+from serving.pages.responses import Responses
+from serving.pages.visitors import Visitor
+from serving.people.permissions import Signals
 
 KIND, LOYALTY_KIND = "offers", "loyalty_offers"
 PRODUCTS = 24

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from serving.errors import StoreUnavailable
 from serving.metrics import Metrics
-from serving.permissions import NO_SIGNALS, Signals
+from serving.people.permissions import NO_SIGNALS, Signals
 from serving.store import experiments as store
 from serving.store.database import Database
 

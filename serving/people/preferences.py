@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.consent import CHANNELS, PERSONALIZATION, TRACKING, Change, ConsentBook, ledger_rows
+from serving.people.consent import CHANNELS, PERSONALIZATION, TRACKING, Change, ConsentBook, ledger_rows
 from serving.store.consent import append_entries
 from serving.store.database import Database
 from serving.store.preferences import DISPLAY_FIELDS, delete_display, display_of, save_display

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from feature_repo.erasure import STORES, add_tombstones, delete_subjects, subjects_of
 from feature_repo.event_log import empty_log, operational_url
 from feature_repo.layout import Home
+from serving.people.tombstones import FOLLOW_SECONDS, Tombstones
 from serving.settings import Settings
 from serving.store.database import Database
-from serving.tombstones import FOLLOW_SECONDS, Tombstones
 
 logger = logging.getLogger(__name__)
 

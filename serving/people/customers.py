@@ -14,6 +14,7 @@ from feature_repo.erasure import SALT, ensure_salt, subject_hash
 from feature_repo.event_log import tombstones as tombstone_table
 from serving.errors import CustomerErased, CustomerExists, InvalidField, UnknownCustomer
 from serving.features import FeatureReader
+from serving.people.tombstones import Tombstones
 from serving.store.customers import (
     PERSONAL,
     addresses_of,
@@ -23,7 +24,6 @@ from serving.store.customers import (
     update_customer,
 )
 from serving.store.database import Database
-from serving.tombstones import Tombstones
 from serving.values import instant_text
 
 MAX_ADDRESSES = 50

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from feature_repo.content import split_tags
-from serving.deciding import Desk, register
 from serving.decisions import content
 from serving.decisions.rates import shares
-from serving.permissions import Signals
+from serving.pages.deciding import Desk, register
+from serving.pages.responses import CONTENT_ACTS, Responses
+from serving.pages.visitors import OPERATIONAL_STORE, Visitor
+from serving.people.permissions import Signals
 from serving.releases import ServedRelease
-from serving.responses import CONTENT_ACTS, Responses
 from serving.store.responses import Act
-from serving.visitors import OPERATIONAL_STORE, Visitor
 
 KIND = "content"
 CONTENT_TABLE, PROOF_TABLE = "content", "social_proof"

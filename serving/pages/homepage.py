@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from serving.deciding import Desk, register
 from serving.decisions import homepage, layout
-from serving.experience import Assigned, nothing_assigned
-from serving.permissions import Signals
-from serving.responses import SECTION_ACTS, Responses, by_section
-from serving.visitors import OPERATIONAL_STORE, Visitor
+from serving.pages.deciding import Desk, register
+from serving.pages.experience import Assigned, nothing_assigned
+from serving.pages.responses import SECTION_ACTS, Responses, by_section
+from serving.pages.visitors import OPERATIONAL_STORE, Visitor
+from serving.people.permissions import Signals
 
 KIND, LAYOUT_KIND = "homepage", "layout"
 TITLES = {

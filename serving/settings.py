@@ -153,8 +153,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise InvalidSetting(
             "API_HOST",
             settings.host,
-            "without API keys use 127.0.0.1 or ::1; make a key by `python -m serving.access.keys` and name its"
-            " file in ATTUNE_API_KEYS_FILE",
+            "without API keys use 127.0.0.1 or ::1; make a key by `python -m serving.access.keys` and name"
+            " its file in ATTUNE_API_KEYS_FILE",
         )
     return settings
 

@@ -74,6 +74,8 @@ STORES = (
     Store("world/**", "rows", "the simulated shop of the demo: its source, and the truth about it"),
     Store("truth/**", "rows", "what a simulator knows"),
     Store("experiments.yaml", "nothing", "experiments that the operator defines"),
+    Store("rules.yaml", "nothing", "business rules that the operator defines"),
+    Store("config/**", "nothing", "page variants that the operator defines"),
     Store("run.lock", "nothing", "the process id of a run"),
 )
 """Everything below ATTUNE_HOME; the first pattern that fits a file counts. Where a server takes a store's

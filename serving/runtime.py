@@ -144,10 +144,10 @@ async def open_runtime(
             asks_online=settings.workers > 1,
         ),
     )
-    live.add_significant_listener(personalizer.invalidate)
+    live.add_significant_listener(personalizer.stored.invalidate)
     tracker.add_listener(decision_log.observe)
-    tracker.add_listener(personalizer.observe)
-    for forget in (decision_log.forget, personalizer.forget):
+    tracker.add_listener(personalizer.stored.observe)
+    for forget in (decision_log.forget, personalizer.stored.forget):
         tombstones.add_listener(forget)
     preferences = Preferences(database, consent)
     customers = Customers(database, tombstones, reader)

@@ -22,7 +22,7 @@ from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
 from serving.errors import ServingError
 from serving.experiments.file import read_experiments
 from serving.logs import configure_logs
-from serving.personalize import RecommendAsk
+from serving.recommendations.ask import RecommendAsk
 from serving.releases import BENTO_MODEL, find_release, read_release
 from serving.requests import RequestMiddleware
 from serving.runtime import Runtime, open_runtime

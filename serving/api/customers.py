@@ -17,7 +17,7 @@ from serving.api.schemas.customers import (
     UpdateCustomer,
 )
 from serving.people.permissions import Signals
-from serving.personalize import RecommendAsk
+from serving.recommendations.ask import RecommendAsk
 
 router = APIRouter(tags=["customers"])
 

@@ -18,7 +18,7 @@ from serving.api.schemas.recommendations import (
     RecommendationAnswer,
 )
 from serving.people.permissions import Signals
-from serving.personalize import RecommendAsk
+from serving.recommendations.ask import RecommendAsk
 
 
 class PlainRoute(APIRoute):

@@ -24,7 +24,7 @@ from serving.api.schemas.tracking import (
     event_body,
 )
 from serving.people.permissions import Signals
-from serving.personalize import RecommendAsk
+from serving.recommendations.ask import RecommendAsk
 from serving.tracking import (
     ACCEPTED,
     CONFLICT,

@@ -26,7 +26,8 @@ from serving.pages.visitors import LiveVisitor, Visitors
 from serving.people.customers import Customers
 from serving.people.permissions import Permissions, Signals
 from serving.people.preferences import Preferences
-from serving.personalize import Personalizer, RecommendAsk
+from serving.personalize import Personalizer
+from serving.recommendations.ask import RecommendAsk
 from serving.releases import ReleaseHolder
 from serving.settings import Settings
 from serving.store.database import Database

@@ -13,7 +13,7 @@ from feature_repo.layout import Home
 from serving.features import FeatureReader
 from serving.metrics import Metrics
 from serving.people.profile import BEHAVIOUR, PREDICTIONS
-from serving.personalize import CANDIDATE_FIELDS, CANDIDATES, SEEN_FIELDS
+from serving.recommendations.knowledge import CANDIDATE_FIELDS, CANDIDATES, SEEN_FIELDS
 from serving.releases import find_release, read_release
 from serving.runtime import feast_profile_view, online_store_opener, open_runtime
 from serving.settings import Settings

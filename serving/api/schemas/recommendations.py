@@ -1,4 +1,4 @@
-"""Recommendations; `serving.personalize` builds answers in this shape."""
+"""Recommendations; `serving.recommendations.answer` builds answers in this shape."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstrain
 from serving.api.schemas.common import CustomerId, Limit, Provenance
 from serving.decisions.rules import Actions
 from serving.decisions.slots import SLOT_TYPES
-from serving.personalize import WEIGHT_NAMES
+from serving.recommendations.ask import WEIGHT_NAMES
 
 MAX_BATCH_CUSTOMERS = 1000
 MAX_SLOT_ITEMS = 50

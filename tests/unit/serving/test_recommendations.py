@@ -17,7 +17,8 @@ from serving.api.schemas.recommendations import RecommendationAnswer
 from serving.api.schemas.rules import RulesAnswer
 from serving.decision_log import new_decision_id
 from serving.errors import InvalidSetting
-from serving.personalize import RUNGS, RecommendAsk
+from serving.recommendations.ask import RecommendAsk
+from serving.recommendations.inputs import RUNGS
 from serving.releases import serve_form
 from serving.requests import RequestMiddleware
 from serving.rules import RULES_FILE, read_rules_file
@@ -391,9 +392,9 @@ def test_erased_visitors_leave_the_memory() -> None:
     async def scenario(client: httpx.AsyncClient, runtime: Runtime, _: FakeUserStore) -> None:
         await get(client, "/recommendations/anna")
         runtime.decision_log.forget(lambda visitor: visitor == "anna")
-        runtime.personalizer.forget(lambda visitor: visitor == "anna")
+        runtime.personalizer.stored.forget(lambda visitor: visitor == "anna")
         assert not runtime.decision_log._recent
-        assert not runtime.personalizer._stored
+        assert not runtime.personalizer.stored._stored
 
     run(scenario)
 
@@ -433,15 +434,15 @@ def test_a_stored_answer_outlives_the_process() -> None:
         first = await get(client, url)
         runtime.decision_log.flush()
         await runtime.database.write(lambda _: None)
-        runtime.personalizer._stored.clear()
+        runtime.personalizer.stored._stored.clear()
         again = await get(client, url)
         assert again["stored"] is True
         for name in ("recommendation_id", "recommendations", "rung", "candidates_release", "fallback"):
             assert again[name] == first[name]
-        runtime.personalizer._stored.clear()
+        runtime.personalizer.stored._stored.clear()
         assert (await get(client, url, limit=2))["stored"] is False, "another question"
         await track(client, "anna", "page_view")
-        runtime.personalizer._stored.clear()
+        runtime.personalizer.stored._stored.clear()
         assert (await get(client, url))["stored"] is False, "something happened since"
 
     run(scenario)

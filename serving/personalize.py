@@ -14,17 +14,15 @@ from typing import Any
 import orjson
 
 from serving.decision_log import DECIDERS, DecisionLog, new_decision_id
-from serving.decisions.catalogue import CatalogueIndex
 from serving.decisions.diversity import DEFAULT_STRENGTH
 from serving.decisions.exploration import DEFAULT_EPSILON
-from serving.decisions.ranking import Shown, decide
+from serving.decisions.ranking import decide
 from serving.decisions.receipt import KIND, output_of, recompute
 from serving.decisions.rules import Effect, Situation
-from serving.decisions.slots import fill_slot
 from serving.features import FeatureReader
 from serving.metrics import Metrics
 from serving.people.permissions import NO_SIGNALS, Permissions, Signals
-from serving.recommendations.answer import answer_of, item_of
+from serving.recommendations.answer import answer_of
 from serving.recommendations.ask import RecommendAsk, page_category
 from serving.recommendations.fold_ins import FoldIns
 from serving.recommendations.inputs import POPULAR_RUNG, SPARE, add_known, add_page, stored_list
@@ -145,39 +143,6 @@ class Personalizer:
             return None
         return await self.stored.find(ask.visitor_id, ask, release)
 
-    # relations, for the other decisions
-
-    def similar(self, item_id: str, count: int) -> list[dict[str, Any]]:
-        """What is like an item, best first; empty for one that the catalogue does not have."""
-        return self._related("similar_products", item_id, count)
-
-    def complementary(self, item_id: str, count: int) -> list[dict[str, Any]]:
-        """What is bought together with an item, best first."""
-        return self._related("complementary_products", item_id, count)
-
-    def trending(self, category: str | None, count: int) -> list[dict[str, Any]]:
-        """What rises, in one category or in all; filled up by what is popular."""
-        release = self._releases.current
-        kind = "trending" if category is None else "trending_in_category"
-        blocked = self._effect(RecommendAsk(None), release, None).blocked
-        found = fill_slot(kind, count, release.index, None, category, (), set(), blocked)
-        return [_plain_item(Shown(*each), place, release.index) for place, each in enumerate(found, 1)]
-
-    def describe(self, item_id: str) -> dict[str, Any]:
-        """Title, category and price of an item; nulls for one that the catalogue does not have."""
-        return {"item_id": item_id, **self._releases.current.describe(item_id)}
-
-    def _related(self, kind: str, item_id: str, count: int) -> list[dict[str, Any]]:
-        release = self._releases.current
-        index = release.index
-        anchor = index.position.get(item_id)
-        if anchor is None:
-            return []
-        blocked = self._effect(RecommendAsk(None), release, None).blocked
-        category = index.category[anchor]
-        found = fill_slot(kind, count, index, anchor, category, (), {anchor}, blocked)
-        return [_plain_item(Shown(*each), place, index) for place, each in enumerate(found, 1)]
-
     # decisions
 
     def _effect(self, ask: RecommendAsk, release: ServedRelease, segment: str | None) -> Effect:
@@ -226,7 +191,3 @@ DECIDERS[KIND] = decide_again
 
 def _share(value: object, default: float) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else default
-
-
-def _plain_item(shown: Shown, place: int, index: CatalogueIndex) -> dict[str, Any]:
-    return item_of(shown._replace(score=round(shown.score, 6)), place, index)

@@ -476,22 +476,6 @@ def test_a_stored_answer_outlives_neither_its_time_nor_its_release_nor_consent()
     run(without_time, {"CACHE_TTL": "0"})
 
 
-# for the other decisions
-
-
-def test_other_parts_can_ask_for_relations() -> None:
-    async def scenario(_: httpx.AsyncClient, runtime: Runtime, __: FakeUserStore) -> None:
-        personalizer = runtime.personalizer
-        assert [each["item_id"] for each in personalizer.similar("mug", 1)] == ["cup"]
-        assert personalizer.complementary("lamp", 1)[0]["reason"] == "often bought with Lamp"
-        assert personalizer.trending("light", 1)[0]["algorithm"] == "trending_in_category"
-        assert [each["item_id"] for each in personalizer.trending(None, 2)] == ["cup", "bulb"]
-        assert personalizer.similar("no-such-item", 3) == []
-        assert personalizer.describe("mug")["title"] == "Mug"
-
-    run(scenario)
-
-
 def test_weights_of_the_request_decide_what_counts() -> None:
     async def scenario(_: httpx.AsyncClient, runtime: Runtime, __: FakeUserStore) -> None:
         ask = RecommendAsk("anna", 1, weights={"content": 1.0})

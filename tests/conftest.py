@@ -1,9 +1,11 @@
 """A clean environment for every test: no telemetry, no settings of the developer, one BLAS thread."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 # Before anything else imports them. Feast puts warnings back on show while it is imported, and then sqlglotrs
@@ -50,6 +52,12 @@ def _clean(environ: dict[str, str]) -> dict[str, str]:
     return kept | QUIET
 
 
+# A machine that is busy is no failure.
+hypothesis.settings.register_profile(
+    "attune", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("attune")
+
 _CLEAN = _clean(dict(os.environ))
 os.environ.clear()
 os.environ.update(_CLEAN)
@@ -59,6 +67,8 @@ def _restore() -> None:
     running = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
     os.environ.clear()
     os.environ.update(_CLEAN | running)
+    # A service that starts in this process sends its logs elsewhere; caplog listens at the root.
+    logging.getLogger("serving").propagate = True
 
 
 @pytest.fixture(autouse=True)

@@ -103,10 +103,10 @@ def stored_pool(
 ) -> Pool:
     """The stored list: each score over the best of the list. What the release does not know is left out."""
     best = max(scores, default=0.0)
-    scale = (1.0 - PERSONAL_FLOOR) / best if best > 0 else 0.0
+    share = 1.0 - PERSONAL_FLOOR
     get = position.get
     return {
-        found: (PERSONAL_FLOOR + scale * score if score > 0 else PERSONAL_FLOOR, algorithm, NOBODY)
+        found: (PERSONAL_FLOOR + share * (score / best) if score > 0 else PERSONAL_FLOOR, algorithm, NOBODY)
         for item_id, score, algorithm in zip(item_ids, scores, algorithms, strict=True)
         if (found := get(item_id)) is not None
     }

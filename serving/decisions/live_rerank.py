@@ -1,6 +1,6 @@
 """What the session says about candidates that were ranked before it began."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from serving.decisions.candidates import RECENCY, Pool
 from serving.decisions.catalogue import CatalogueIndex
@@ -37,11 +37,3 @@ def rerank(
         score *= (1.0 + boosts.get(category_of[position], 0.0)) * scale
         moved[position] = (score * TIRED if position in tired else score, algorithm, anchor)
     return moved
-
-
-def without(pool: Pool, excluded: Collection[int]) -> tuple[Pool, list[int]]:
-    """The pool without some items, and which of them it had."""
-    removed = [position for position in pool if position in excluded]
-    for position in removed:
-        del pool[position]
-    return pool, removed

@@ -15,7 +15,7 @@ from tests.serving_home import make_home
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
 BODIES = int(os.environ.get("FUZZ_BODIES", "1000"))
 
 

@@ -55,6 +55,10 @@ def test_stored_scores_are_shares_of_the_best_above_the_floor() -> None:
     assert pool == {MUG: (1.0, "a", NOBODY), LAMP: (pytest.approx(0.55), "b", NOBODY)}
 
 
+def test_the_smallest_score_that_a_float_holds_is_a_share_like_any_other() -> None:
+    assert stored_pool(["mug", "lamp"], [5e-324, 0.0], ["a", "a"], AT)[MUG][0] == 1.0
+
+
 def test_touches_fade_with_age_and_place_and_the_strongest_event_of_an_item_counts() -> None:
     now = 12 * 3600 * 1_000_000
     recent = [("mug", "product_view", now), ("mug", "add_to_cart", now), ("lamp", "product_view", 0)]

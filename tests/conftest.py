@@ -67,8 +67,12 @@ def _restore() -> None:
     running = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
     os.environ.clear()
     os.environ.update(_CLEAN | running)
-    # A service that starts in this process sends its logs elsewhere; caplog listens at the root.
+    # A service that starts in this process sends its logs elsewhere, and migrations of libraries switch every
+    # logger off; caplog listens at the root.
     logging.getLogger("serving").propagate = True
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("serving") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(autouse=True)

@@ -69,6 +69,7 @@ def _restore() -> None:
     os.environ.update(_CLEAN | running)
     # A service that starts in this process sends its logs elsewhere, and migrations of libraries switch every
     # logger off; caplog listens at the root.
+    logging.disable(logging.NOTSET)
     logging.getLogger("serving").propagate = True
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("serving") and isinstance(logger, logging.Logger):

@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -391,7 +391,8 @@ def fill_redis(home: Home, url: str) -> None:
 
     store = open_store(home, url)
     apply_definitions(store)
-    materialize(store, home, None, datetime.now(UTC))
+    # A batch of today is dated at the end of today.
+    materialize(store, home, None, datetime.now(UTC) + timedelta(days=1))
 
 
 def lost_events(url: str, acknowledged: Sequence[str]) -> int:

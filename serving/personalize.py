@@ -93,11 +93,11 @@ class Personalizer:
     async def recommend(self, ask: RecommendAsk) -> dict[str, Any]:
         """Items for one visitor. Always answers: a newcomer or a silent store falls back."""
         release = self._releases.current
-        if ask.reuse:
-            stored = await self._reusable(ask, release)
+        known = self._terms.begin(ask)
+        if ask.reuse and known.refusal is None and ask.visitor_id is not None:
+            stored = await self.stored.find(ask.visitor_id, ask, release)
             if stored is not None:
                 return stored
-        known = self._terms.begin(ask)
         if known.refusal is None and ask.visitor_id is not None:
             await self._knowledge.read_one(ask.visitor_id, ask, known, release)
         if not has_list(known.row):
@@ -136,12 +136,6 @@ class Personalizer:
             "release": release.release_id,
             "model_versions": release.model_versions,
         }
-
-    async def _reusable(self, ask: RecommendAsk, release: ServedRelease) -> dict[str, Any] | None:
-        """The stored answer, if there is one that is still allowed to be shown."""
-        if ask.visitor_id is None or self._terms.begin(ask).refusal is not None:
-            return None
-        return await self.stored.find(ask.visitor_id, ask, release)
 
     # decisions
 

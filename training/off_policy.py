@@ -63,11 +63,16 @@ class OffPolicyConfig:
 
 @dataclass(frozen=True)
 class LoggedRewards:
-    """One row per shown item: who saw it (a number), what came of it, and how likely it was to be shown."""
+    """One row per shown item: who saw it (a number), what came of it, and how likely it was to be shown.
+
+    `look` is the relative chance that the row's place is looked at, where places differ in that and the
+    propensities speak of looks (see `logged_decisions`); all places are equal without it.
+    """
 
     user: IntArray
     reward: FloatArray
     propensity: FloatArray
+    look: FloatArray | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.user), len(self.reward), len(self.propensity)}
@@ -102,8 +107,9 @@ class OffPolicyResult:
     """A policy's mean reward per shown item, or the difference of two, with its interval.
 
     `effective_sample` and `carrying_sample` count users (see the module). `support` is the mean weight before
-    clipping: 1 where all acts of the target could have been logged. `clipped` is the share of rows whose
-    weight was clipped. If `abstains`, the figures are for information and decide nothing; `reason` says why.
+    clipping (of a look, where places differ): 1 where all acts of the target could have been logged.
+    `clipped` is the share of rows whose weight was clipped. If `abstains`, the figures are for information
+    and decide nothing; `reason` says why.
     """
 
     estimate: float
@@ -190,10 +196,12 @@ def _parts(logged: LoggedRewards, target: Target, method: Method, config: OffPol
     raw = target.probability / logged.propensity
     weight = np.minimum(raw, config.clip)
     reward = logged.reward
+    look = np.ones(len(logged)) if logged.look is None else logged.look
+    seen, weighed = float(look.mean()), float((weight * look).mean())
     if method == "snips":
-        mean_weight = float(weight.mean())
-        value = float((weight * reward).mean() / mean_weight) if mean_weight > 0.0 else 0.0
-        influence = weight * (reward - value) / max(mean_weight, 1e-12)
+        value = float((weight * reward).mean()) * seen / weighed if weighed > 0.0 else 0.0
+        slope = 1.0 / max(weighed, 1e-12)
+        influence = slope * weight * (seen * reward - value * look) + value * (look / seen - 1.0)
     elif method == "ips":
         value = float((weight * reward).mean())
         influence = weight * reward - value
@@ -205,7 +213,8 @@ def _parts(logged: LoggedRewards, target: Target, method: Method, config: OffPol
         terms = target.expected_target + weight * (reward - target.expected_shown)
         value = float(terms.mean())
         influence = terms - value
-    return _Parts(value, influence, weight, float(raw.mean()), float((raw > config.clip).mean()))
+    support = float((raw * look).mean()) / seen
+    return _Parts(value, influence, weight, support, float((raw > config.clip).mean()))
 
 
 def _result(

@@ -259,7 +259,7 @@ def value_figures(found: ChurnEvaluation | ClvEvaluation, kind: str) -> dict[str
     truth = rows["truth"].to_numpy(dtype=np.float64)
     scores = {row.name: rows[row.name].to_numpy(dtype=np.float64) for row in found.report.rows}
     mine = scores[found.report.candidate.name]
-    gain = found.model.purchase.trees.gain()
+    gain = found.model.purchase.score.trees.gain()
     shared = {"gains": plots.gains(truth, scores), "lift": plots.lift(truth, scores)}
     if kind == "churn":
         return shared | {

@@ -35,7 +35,7 @@ class ChurnModel:
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that it reads, besides `cutoff`."""
-        return self.purchase.trees.features
+        return self.purchase.features
 
     def probability(self, frame: pd.DataFrame) -> FloatArray:
         """Churn probability of each row, as of its `cutoff`."""
@@ -43,10 +43,9 @@ class ChurnModel:
 
 
 def fit_churn(frame: pd.DataFrame, config: ChurnConfig | None = None, seed: int = 0) -> ChurnModel:
-    """Fit on a training frame with at least two cut-offs; the latest one calibrates, the others fit."""
+    """Fit on a training frame with at least two complete cut-offs; the latest of them calibrates."""
     chosen = config or ChurnConfig()
-    purchase = fit_purchase(frame, chosen.features, chosen.trees, chosen.season, seed)
-    return ChurnModel(purchase, chosen.cutoffs.horizon_days)
+    return ChurnModel(fit_purchase(frame, chosen.purchase, seed).model, chosen.cutoffs.horizon_days)
 
 
 def score_churn(model: ChurnModel, frame: pd.DataFrame) -> pd.DataFrame:

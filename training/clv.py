@@ -73,7 +73,7 @@ class ClvModel:
     @property
     def features(self) -> tuple[str, ...]:
         """The columns that it reads, besides `cutoff`."""
-        return tuple(dict.fromkeys((*self.purchase.trees.features, *self.amount.trees.features)))
+        return tuple(dict.fromkeys((*self.purchase.features, *self.amount.trees.features)))
 
 
 def fit_clv(frame: pd.DataFrame, config: ClvConfig | None = None, seed: int = 0) -> ClvModel:
@@ -84,8 +84,8 @@ def fit_clv(frame: pd.DataFrame, config: ClvConfig | None = None, seed: int = 0)
     chosen = config or ClvConfig()
     folds = TrainingFolds.of(frame)
     spend = frame[SPEND_NEXT].to_numpy(dtype=np.float64)
-    bought = spend > 0.0
-    for what, rows in (("to fit", bought & ~folds.is_latest), ("to calibrate", bought & folds.is_latest)):
+    bought = spend > 0.0  # unknown spend is not above 0
+    for what, rows in (("to fit", bought & folds.is_before), ("to calibrate", bought & folds.is_latest)):
         if rows.sum() < LEAST_BUYERS:
             raise NotEnoughData(
                 f"customers who bought within the horizon, {what}",
@@ -93,10 +93,11 @@ def fit_clv(frame: pd.DataFrame, config: ClvConfig | None = None, seed: int = 0)
                 LEAST_BUYERS,
                 "use more days",
             )
-    purchase = fit_purchase(frame, chosen.features, chosen.purchase, chosen.season, seed)
+    purchase = fit_purchase(frame, chosen.purchase, seed)
     amount = _fit_amount(frame[bought], np.log(spend[bought]), chosen, seed)
-    tail = _fit_tail(frame.loc[folds.is_latest], spend[folds.is_latest], purchase, amount, chosen.coverage)
-    return ClvModel(purchase, amount, tail, chosen.coverage, chosen.cutoffs.horizon_days)
+    latest = folds.is_latest
+    tail = _fit_tail(frame.loc[latest], spend[latest], purchase.before, amount, chosen.coverage)
+    return ClvModel(purchase.model, amount, tail, chosen.coverage, chosen.cutoffs.horizon_days)
 
 
 def score_clv(model: ClvModel, frame: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,8 @@ MART = "user_daily"
 CUTOFF = "cutoff"
 SPEND_NEXT = "spend_next"
 ORDERS_NEXT = "orders_next"
-LABELS = (SPEND_NEXT, ORDERS_NEXT)
+DAYS_TO_NEXT = "days_to_next_order"
+LABELS = (SPEND_NEXT, ORDERS_NEXT, DAYS_TO_NEXT)
 SPEND_LAST_90D = "spend_last_90d"
 BASELINE_WINDOW_DAYS = 90
 DEFAULT_SERVICE = "clv_v1"
@@ -45,8 +46,9 @@ def customer_frame(
     """Features and labels, one row per customer and cut-off, in order of cut-off and user id.
 
     Columns: `user_id`, `cutoff` (UTC instant), the service's fields and `DERIVED_USER_FEATURES` as of the
-    cut-off, `spend_last_90d` (for a baseline), and the labels `spend_next` (currency units) and `orders_next`
-    (order days' orders). `marts` is the folder of the published marts.
+    cut-off, `spend_last_90d` (for a baseline), and the labels `spend_next` (currency units), `orders_next`
+    (order days' orders) and `days_to_next_order` (whole days from the cut-off to the first order day of the
+    horizon, NaN if it has none). `marts` is the folder of the published marts.
 
     Raises `MissingMart`, and `NotEnoughData` if nobody had ordered before the cut-offs or if the marts end
     before the last label window does.
@@ -64,6 +66,23 @@ def customer_frame(
         )
     customers = _customers(marts, cutoffs, horizon_days)
     return _with_features(store, customers, service)
+
+
+def known_at(frame: pd.DataFrame, at: datetime, horizon_days: int) -> pd.DataFrame:
+    """The rows with their labels as they were known at `at`.
+
+    Where the label window had not ended, an order after `at` has not happened and the spend is unknown (NaN).
+    """
+    elapsed = (at - frame[CUTOFF]).dt.days
+    is_open = elapsed < horizon_days
+    happened = frame[DAYS_TO_NEXT] < elapsed
+    return frame.assign(
+        **{
+            SPEND_NEXT: frame[SPEND_NEXT].where(~is_open),
+            ORDERS_NEXT: frame[ORDERS_NEXT].where(~is_open, happened.astype(np.int64)),
+            DAYS_TO_NEXT: frame[DAYS_TO_NEXT].where(~is_open | happened),
+        }
+    )
 
 
 def scoring_frame(
@@ -129,7 +148,8 @@ def _customers(marts: Path, cutoffs: Sequence[datetime], horizon_days: int) -> p
                 event_date < day and event_date >= day - {BASELINE_WINDOW_DAYS}
             ), 0.0) as {SPEND_LAST_90D},
             coalesce(sum(spend) filter (event_date >= day), 0.0) as {SPEND_NEXT},
-            cast(coalesce(sum(order_count) filter (event_date >= day), 0) as bigint) as {ORDERS_NEXT}
+            cast(coalesce(sum(order_count) filter (event_date >= day), 0) as bigint) as {ORDERS_NEXT},
+            cast(min(event_date) filter (event_date >= day) - day as double) as {DAYS_TO_NEXT}
         from bought
         inner join cutoffs on bought.event_date < cutoffs.day + $horizon
         group by 1, 2, cutoffs.day

@@ -14,11 +14,16 @@ from training.value_config import CutoffConfig
 
 @dataclass(frozen=True)
 class Fold:
-    """One evaluation cut-off and its training cut-offs, ascending."""
+    """One evaluation cut-off and its training cut-offs, ascending.
+
+    `partial` are cut-offs between the last of these and the evaluation: at the evaluation their label windows
+    are still open, and what has happened in them until then is known.
+    """
 
     cutoff: datetime
     training: tuple[datetime, ...]
     horizon_days: int
+    partial: tuple[datetime, ...] = ()
 
     def __post_init__(self) -> None:
         latest = self.cutoff - timedelta(days=self.horizon_days)
@@ -27,6 +32,12 @@ class Fold:
             raise ValueError(
                 f"training cut-off {late[0]:%Y-%m-%d} has labels that end after the evaluation cut-off"
                 f" {self.cutoff:%Y-%m-%d}; use {latest:%Y-%m-%d} or earlier"
+            )
+        outside = [each for each in self.partial if not latest < each < self.cutoff]
+        if outside:
+            raise ValueError(
+                f"partial cut-off {outside[0]:%Y-%m-%d} is not between {latest:%Y-%m-%d} and the evaluation"
+                f" cut-off {self.cutoff:%Y-%m-%d}"
             )
 
     @property
@@ -92,7 +103,13 @@ def folds(
         config.minimum_history_days,
     )
     found_folds = [
-        Fold(each, training_cutoffs(start, each, config), config.horizon_days) for each in evaluation
+        Fold(
+            each,
+            training_cutoffs(start, each, config),
+            config.horizon_days,
+            partial_cutoffs(start, each, config),
+        )
+        for each in evaluation
     ]
     usable = [fold for fold in found_folds if len(fold.training) >= 2]
     if not usable:
@@ -117,6 +134,15 @@ def training_cutoffs(data_start: datetime, cutoff: datetime, config: CutoffConfi
             config.minimum_history_days,
         )
     )
+
+
+def partial_cutoffs(data_start: datetime, cutoff: datetime, config: CutoffConfig) -> tuple[datetime, ...]:
+    """Cut-offs after those of training with `shortest_label_days` of labels by `cutoff`, ascending."""
+    first = cutoff - timedelta(days=config.horizon_days)
+    steps = (config.horizon_days - config.shortest_label_days) // config.training_step_days
+    later = [first + timedelta(days=config.training_step_days * number) for number in range(1, steps + 1)]
+    earliest = data_start + timedelta(days=config.minimum_history_days)
+    return tuple(each for each in later if earliest <= each < cutoff)
 
 
 def _backwards(

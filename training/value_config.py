@@ -38,6 +38,11 @@ VALUE_FEATURES = (
     *BROWSING_FEATURES,
 )
 
+# What the logistic partner of the trees reads: those whose logarithm has a direction.
+LINEAR_FEATURES = tuple(
+    name for name in VALUE_FEATURES if name not in ("inactivity_days", "mean_order_units")
+)
+
 # What a buyer spends follows what they spent: more features fitted noise on earlier folds.
 AMOUNT_FEATURES = (
     "recency_days",
@@ -107,11 +112,36 @@ class TreesConfig:
 
 
 @dataclass(frozen=True)
+class LinearConfig:
+    """The logistic partner of the trees: its ridge penalty, and its share of the common margin."""
+
+    penalty: float = 30.0
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self.penalty > 0.0, "penalty", self.penalty, "use a number above 0")
+        _require(0.0 <= self.share < 1.0, "share", self.share, "use a share from 0 up to below 1")
+
+
+@dataclass(frozen=True)
+class PurchaseConfig:
+    """Whether somebody buys within the horizon: trees and a line, averaged."""
+
+    trees: TreesConfig = field(default_factory=TreesConfig)
+    linear: LinearConfig = field(default_factory=LinearConfig)
+    season: SeasonConfig = field(default_factory=SeasonConfig)
+    features: tuple[str, ...] = VALUE_FEATURES
+    linear_features: tuple[str, ...] = LINEAR_FEATURES
+
+
+@dataclass(frozen=True)
 class CutoffConfig:
     """Where training and evaluation cut-offs lie; see `splits`.
 
     `horizon_days` is the length of the label window. Evaluation cut-offs are `evaluation_step_days` apart,
     training cut-offs `training_step_days`, none with less than `minimum_history_days` of data before it.
+    Whether somebody buys is also learned from later cut-offs, whose label window is cut at the evaluation but
+    lasts at least `shortest_label_days`.
     """
 
     horizon_days: int = 90
@@ -120,6 +150,7 @@ class CutoffConfig:
     training_cutoffs: int = 12
     training_step_days: int = 15
     minimum_history_days: int = 30
+    shortest_label_days: int = 30
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -131,9 +162,7 @@ class ChurnConfig:
     """No purchase within the horizon, among customers with an order before the cut-off."""
 
     cutoffs: CutoffConfig = field(default_factory=CutoffConfig)
-    trees: TreesConfig = field(default_factory=TreesConfig)
-    season: SeasonConfig = field(default_factory=SeasonConfig)
-    features: tuple[str, ...] = VALUE_FEATURES
+    purchase: PurchaseConfig = field(default_factory=PurchaseConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for logging and for the model's own file."""
@@ -148,10 +177,9 @@ class ClvConfig:
     """
 
     cutoffs: CutoffConfig = field(default_factory=CutoffConfig)
-    purchase: TreesConfig = field(default_factory=TreesConfig)
+    purchase: PurchaseConfig = field(default_factory=PurchaseConfig)
     amount: TreesConfig = field(default_factory=lambda: TreesConfig(rounds=80))
     season: SeasonConfig = field(default_factory=SeasonConfig)
-    features: tuple[str, ...] = VALUE_FEATURES
     amount_features: tuple[str, ...] = AMOUNT_FEATURES
     coverage: float = 0.8
 

@@ -19,7 +19,7 @@ from training.bgnbd import fit_bgnbd, fit_gamma_gamma
 from training.calibration import fit_platt
 from training.churn import ChurnModel, churned, fit_churn
 from training.clv import ClvModel, fit_clv, score_clv
-from training.dataset import CUTOFF, SPEND_LAST_90D, SPEND_NEXT
+from training.dataset import CUTOFF, SPEND_LAST_90D, SPEND_NEXT, known_at
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
 from training.intervals import Estimate, bootstrap_statistic, paired_statistic_difference
 from training.splits import Fold
@@ -43,6 +43,7 @@ CLV_METRICS: dict[str, metrics.Metric] = {
     "gini": metrics.gini,
     "mae": metrics.mean_absolute_error,
     "total_ratio": metrics.total_ratio,
+    "calibrated_deciles": metrics.calibrated_deciles,
 }
 
 
@@ -100,7 +101,7 @@ def evaluate_churn(
     chosen = config or ChurnConfig()
     reports = []
     for fold in folds:
-        train, test = _rows(frame, fold.training), _rows(frame, [fold.cutoff])
+        train, test = training_rows(frame, fold), _rows(frame, [fold.cutoff])
         model = fit_churn(train, chosen, seed)
         truth = churned(test)
         scores = _churn_scores(model, train, test, champion if fold is folds[-1] else None, fold.horizon_days)
@@ -121,7 +122,7 @@ def evaluate_clv(
     chosen = config or ClvConfig()
     reports = []
     for fold in folds:
-        train, test = _rows(frame, fold.training), _rows(frame, [fold.cutoff])
+        train, test = training_rows(frame, fold), _rows(frame, [fold.cutoff])
         model = fit_clv(train, chosen, seed)
         truth = test[SPEND_NEXT].to_numpy(dtype=np.float64)
         scored = score_clv(model, test)
@@ -135,7 +136,13 @@ def evaluate_clv(
 
 def cutoffs_of(folds: Sequence[Fold]) -> list[datetime]:
     """Every cut-off that the folds need, ascending, each once."""
-    return sorted({fold.cutoff for fold in folds} | {each for fold in folds for each in fold.training})
+    return sorted({each for fold in folds for each in (*fold.training, *fold.partial, fold.cutoff)})
+
+
+def training_rows(frame: pd.DataFrame, fold: Fold) -> pd.DataFrame:
+    """The rows of a fold's training and partial cut-offs, with labels as known at its evaluation cut-off."""
+    rows = _rows(frame, [*fold.training, *fold.partial])
+    return known_at(rows, fold.cutoff, fold.horizon_days)
 
 
 def bgnbd_inputs(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -151,8 +158,9 @@ def _churn_scores(
 ) -> _Scores:
     x, t_x, age = bgnbd_inputs(test)
     bgnbd = fit_bgnbd(x, t_x, age)
-    margin = np.log1p(train["recency_days"].to_numpy(dtype=np.float64))
-    recency = fit_platt(margin, churned(train))
+    complete = _complete(train)
+    margin = np.log1p(complete["recency_days"].to_numpy(dtype=np.float64))
+    recency = fit_platt(margin, churned(complete))
     values = {
         CANDIDATE: model.probability(test),
         "xgboost_latest_level": 1.0 - model.purchase.probability_at_latest_level(test),
@@ -197,7 +205,7 @@ def _churn_report(
     notes = [
         _protocol(fold, len(truth)),
         f"Churn is no purchase in {fold.horizon_days} days: {truth.mean():.1%} here, "
-        f"{churned(train).mean():.1%} over the training cut-offs.",
+        f"{churned(_complete(train)).mean():.1%} over the training cut-offs.",
         "BG/NBD counts days with an order and is fitted to all history before the cut-off.",
         "xgboost_latest_level takes the latest calibration fold's level instead of the season's forecast.",
     ]
@@ -223,6 +231,9 @@ def _clv_report(
         f"Spend is purchases in {fold.horizon_days} days before returns, {truth.mean():.2f} per customer.",
         f"coverage is the share inside the interval, nominally {config.coverage:.0%}; "
         "top_decile_capture is the chosen tenth's money over the truly best tenth's.",
+        f"Predicted over true money by tenths of {CANDIDATE}, ascending: "
+        + ", ".join(f"{each:.2f}" for each in metrics.decile_ratios(truth, scores.values[CANDIDATE]))
+        + "; calibrated_deciles counts those within 20 %.",
     ]
     claims = [
         Claim(CANDIDATE, "top_decile_capture", "bgnbd_gamma_gamma"),
@@ -276,6 +287,11 @@ def _rows(frame: pd.DataFrame, cutoffs: Sequence[datetime]) -> pd.DataFrame:
     return frame[frame[CUTOFF].isin(list(cutoffs))].reset_index(drop=True)
 
 
+def _complete(train: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose whole label window is known."""
+    return train[train[SPEND_NEXT].notna()]
+
+
 def _predictions(test: pd.DataFrame, truth: FloatArray, scores: _Scores) -> pd.DataFrame:
     frame = test[["user_id", CUTOFF]].assign(truth=truth)
     return frame.assign(**scores.values)
@@ -285,5 +301,6 @@ def _protocol(fold: Fold, customers: int) -> str:
     return (
         f"{customers} customers with an order before {fold.cutoff:%Y-%m-%d}, labels over the next "
         f"{fold.horizon_days} days; trained on {len(fold.training)} cut-offs from "
-        f"{fold.training[0]:%Y-%m-%d} to {fold.training[-1]:%Y-%m-%d}, whose labels end by then."
+        f"{fold.training[0]:%Y-%m-%d} to {fold.training[-1]:%Y-%m-%d}, whose labels end by then, and on "
+        f"{len(fold.partial)} later ones with the purchases known by then."
     )

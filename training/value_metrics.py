@@ -103,6 +103,24 @@ def total_ratio(truth: FloatArray, prediction: FloatArray) -> float:
     return float(prediction.sum()) / total if total > 0.0 else float("nan")
 
 
+def decile_ratios(truth: FloatArray, prediction: FloatArray, groups: int = 10) -> FloatArray:
+    """Money predicted over money spent in each tenth of the customers by prediction, ascending.
+
+    NaN where nothing was spent. Customers of equal prediction share a tenth, so row order never matters.
+    """
+    share = (rankdata(prediction) - 0.5) / len(prediction)
+    chosen = np.minimum((share * groups).astype(np.int64), groups - 1)
+    spent = np.bincount(chosen, weights=truth, minlength=groups)
+    predicted = np.bincount(chosen, weights=prediction, minlength=groups)
+    return np.asarray(np.divide(predicted, spent, out=np.full(groups, np.nan), where=spent > 0.0))
+
+
+def calibrated_deciles(truth: FloatArray, prediction: FloatArray, margin: float = 0.2) -> float:
+    """How many tenths of the customers, by prediction, have a mean within `margin` of the true one."""
+    ratios = decile_ratios(truth, prediction)
+    return float(np.sum(np.abs(ratios - 1.0) <= margin))
+
+
 def mean_absolute_error(truth: FloatArray, prediction: FloatArray) -> float:
     """Mean |truth - prediction|, currency units."""
     return float(np.mean(np.abs(truth - prediction)))

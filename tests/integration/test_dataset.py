@@ -14,7 +14,7 @@ from feature_repo.layout import Home
 from feature_repo.store import apply_definitions, open_store
 from feature_repo.user_features import user_behavior
 from tests.feature_world import DAY, day, publish, user_row
-from training.dataset import LABELS, customer_frame, data_range, frame_hash, scoring_frame
+from training.dataset import LABELS, customer_frame, data_range, frame_hash, known_at, scoring_frame
 from training.errors import MissingMart, NotEnoughData
 from training.value_config import VALUE_FEATURES
 
@@ -67,10 +67,17 @@ def frame(home: Home, cutoffs: list[datetime], horizon_days: int = 5) -> pd.Data
 
 def test_labels_cover_the_days_from_the_cutoff_up_to_the_horizon(home: Home) -> None:
     found = frame(home, [day(10)]).set_index("user_id")
-    assert found[["spend_next", "orders_next", "spend_last_90d"]].to_dict("index") == {
-        "ann": {"spend_next": 30.0, "orders_next": 2, "spend_last_90d": 27.0},
-        "bob": {"spend_next": 11.0, "orders_next": 1, "spend_last_90d": 5.0},
+    assert found[["spend_next", "orders_next", "days_to_next_order", "spend_last_90d"]].to_dict("index") == {
+        "ann": {"spend_next": 30.0, "orders_next": 2, "days_to_next_order": 0.0, "spend_last_90d": 27.0},
+        "bob": {"spend_next": 11.0, "orders_next": 1, "days_to_next_order": 4.0, "spend_last_90d": 5.0},
     }
+
+
+def test_labels_known_before_the_horizon_ends_hold_what_had_happened_by_then(home: Home) -> None:
+    then = known_at(frame(home, [day(10)]), day(12), 5).set_index("user_id")
+    assert then["orders_next"].to_dict() == {"ann": 1, "bob": 0}
+    assert then["days_to_next_order"].fillna(-1).to_dict() == {"ann": 0.0, "bob": -1.0}
+    assert then["spend_next"].isna().all()
 
 
 def test_only_customers_with_an_order_before_the_cutoff_are_in(home: Home) -> None:

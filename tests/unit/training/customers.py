@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from training.value_config import VALUE_FEATURES, ChurnConfig, ClvConfig, TreesConfig
+from training.value_config import VALUE_FEATURES, ChurnConfig, ClvConfig, PurchaseConfig, TreesConfig
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 FEW_TREES = TreesConfig(rounds=30, ensemble=1, learning_rate=0.2)
-CHURN = ChurnConfig(trees=FEW_TREES)
-CLV = ClvConfig(purchase=FEW_TREES, amount=FEW_TREES)
+PURCHASE = PurchaseConfig(trees=FEW_TREES)
+CHURN = ChurnConfig(purchase=PURCHASE)
+CLV = ClvConfig(purchase=PURCHASE, amount=FEW_TREES)
 
 
 def cutoff(number: int, step_days: int = 30) -> datetime:
@@ -40,6 +41,7 @@ def frame(levels: Sequence[float], customers: int = 800, seed: int = 0, first: i
         bought = draw.uniform(size=customers) < 1.0 / (1.0 + np.exp(-(level + 1.5 * loyalty)))
         part["orders_next"] = bought.astype(int)
         part["spend_next"] = np.where(bought, np.exp(3.0 + loyalty + draw.normal(0, 0.5, customers)), 0.0)
+        part["days_to_next_order"] = np.where(bought, draw.integers(0, 60, customers), np.nan)
         part.insert(0, "user_id", [f"u{row:05d}" for row in range(customers)])
         part.insert(1, "cutoff", pd.Series([cutoff(first + number)] * customers, dtype="datetime64[us, UTC]"))
         parts.append(part)

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.training.customers import CHURN, cutoff, frame
+from tests.unit.training.customers import CHURN, PURCHASE, cutoff, frame
 from training.churn import churned, fit_churn, read_churn, score_churn, write_churn
+from training.dataset import known_at
 from training.errors import BrokenModel, NotEnoughData
+from training.purchase import fit_purchase
 from training.splits import Fold
 from training.value_evaluation import evaluate_churn
 from training.value_metrics import expected_calibration_error, roc_auc
@@ -28,17 +30,39 @@ def test_a_month_in_which_everybody_buys_is_no_property_of_its_customers() -> No
     model = fit_churn(frame([-2.0, 2.0, -2.0, 2.0, 0.0], customers=1500), CHURN)
     levels = np.array(model.purchase.levels.offsets)
     assert np.all(np.diff(levels)[:3] * [1, -1, 1] > 2.5)
-    quiet, busy = (model.purchase.trees.margin(frame([level], seed=4)).mean() for level in (-2.0, 2.0))
+    quiet, busy = (model.purchase.score.margin(frame([level], seed=4)).mean() for level in (-2.0, 2.0))
     assert quiet == pytest.approx(busy, abs=1e-9)
 
 
-def test_the_calibration_fold_is_later_than_those_of_the_trees() -> None:
+def test_the_slope_is_measured_on_a_fold_that_the_score_had_not_seen() -> None:
     data = frame([0.0, 0.0, 0.0])
-    same = fit_churn(data, CHURN).purchase.trees
-    data.loc[data["cutoff"] == cutoff(2), "orders_next"] = 0
-    other = fit_churn(data, CHURN).purchase
-    assert np.array_equal(same.margin(data), other.trees.margin(data))
-    assert other.platt.intercept < -3.0
+    same = fit_purchase(data, PURCHASE, 0)
+    data.loc[data["cutoff"] == cutoff(2), "orders_next"] = np.random.default_rng(1).permutation(
+        data.loc[data["cutoff"] == cutoff(2), "orders_next"]
+    )
+    other = fit_purchase(data, PURCHASE, 0)
+    assert np.array_equal(same.before.score.margin(data), other.before.score.margin(data))
+    assert other.model.platt.slope < 0.5 < same.model.platt.slope
+    assert not np.array_equal(same.model.score.margin(data), other.model.score.margin(data))
+
+
+def test_a_cutoff_whose_window_is_open_teaches_who_buys_but_sets_no_level() -> None:
+    data = frame([0.0, 0.0, 0.0, 0.0])
+    opened = known_at(data, cutoff(3) + timedelta(days=40), 60)
+    assert opened.loc[opened["cutoff"] == cutoff(3), "spend_next"].isna().all()
+    assert opened.loc[opened["cutoff"] == cutoff(2), "spend_next"].notna().all()
+    model = fit_churn(opened, CHURN).purchase
+    assert len(model.levels.days) == 3
+    without = fit_churn(data[data["cutoff"] < cutoff(3)], CHURN).purchase
+    assert not np.array_equal(model.score.margin(data), without.score.margin(data))
+
+
+def test_the_line_goes_on_where_the_trees_have_seen_nothing() -> None:
+    model = fit_churn(frame([0.0, 0.0, 0.0]), CHURN).purchase.score
+    far = frame([0.0], customers=1).loc[[0, 0]].assign(order_day_count=[29.0, 31.0])
+    trees, line = model.trees.margin(far), model.linear.margin(far)
+    assert trees[0] == trees[1]
+    assert line[0] < line[1]
 
 
 def test_equal_data_and_seed_give_equal_probabilities_in_any_row_order() -> None:

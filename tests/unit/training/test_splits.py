@@ -30,12 +30,19 @@ def test_training_labels_end_before_evaluation_begins(days: int) -> None:
         assert len(fold.training) >= 2
         assert max(fold.training) + timedelta(days=40) <= fold.cutoff
         assert min(fold.training) >= datetime(2026, 1, 31, tzinfo=UTC)
+        assert all(max(fold.training) < each <= fold.cutoff - timedelta(days=30) for each in fold.partial)
     assert found[-1].cutoff == datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=days - 40)
 
 
 def test_a_fold_with_training_labels_after_its_cutoff_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="use 2026-02-01 or earlier"):
         Fold(datetime(2026, 3, 3, tzinfo=UTC), (datetime(2026, 2, 2, tzinfo=UTC),), 30)
+
+
+def test_a_partial_cutoff_lies_between_training_and_evaluation() -> None:
+    day = datetime(2026, 3, 3, tzinfo=UTC)
+    with pytest.raises(ValueError, match="partial cut-off 2026-03-03 is not between"):
+        Fold(day, (datetime(2026, 1, 2, tzinfo=UTC),), 30, (day,))
 
 
 def test_a_cutoff_without_complete_labels_names_the_latest_that_has_them() -> None:

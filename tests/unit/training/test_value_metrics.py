@@ -82,3 +82,14 @@ def test_row_order_never_changes_a_metric(metric: metrics.Metric) -> None:
     score = np.round(draw.uniform(size=60), 1)
     order = draw.permutation(60)
     assert metric(truth[order], score[order]) == pytest.approx(metric(truth, score), abs=1e-12)
+
+
+def test_a_tenth_is_calibrated_if_its_predicted_money_is_near_the_true_money() -> None:
+    truth = np.repeat(np.arange(1.0, 11.0), 3)
+    prediction = truth.copy()
+    prediction[truth == 4.0] = 4.7
+    prediction[truth == 1.0] = 1.25
+    assert metrics.decile_ratios(truth, prediction)[[0, 3, 9]] == pytest.approx([1.25, 1.175, 1.0])
+    assert metrics.calibrated_deciles(truth, prediction) == 9.0
+    order = np.random.default_rng(0).permutation(30)
+    assert metrics.calibrated_deciles(truth[order], prediction[order]) == 9.0

@@ -26,6 +26,7 @@ from orchestration.completion import (
 from orchestration.errors import GateRefused, NothingToDo
 from orchestration.resources import Models
 from orchestration.training_runs import FEATURE_SERVICES, Data, read_categories
+from training import bundles
 from training.artifacts import (
     ITEM_SCHEMA,
     Manifest,
@@ -69,7 +70,8 @@ def build_release(data: Data, models: Models) -> Manifest:
         )
     interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
     popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
-    items = pq.read_table(data.home.mart("items"), columns=sorted({*ITEM_SCHEMA.names, *ITEM_COLUMNS}))
+    columns = {*ITEM_SCHEMA.names, *ITEM_COLUMNS, *bundles.ITEM_COLUMNS}
+    items = pq.read_table(data.home.mart("items"), columns=sorted(columns))
     with tempfile.TemporaryDirectory(prefix="attune-release-") as place:
         files = {
             kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
@@ -88,7 +90,7 @@ def build_release(data: Data, models: Models) -> Manifest:
                 data.home.prediction("user_predictions"),
                 data.as_of,
             ),
-            tables=_further_tables(data),
+            tables=_further_tables(data, items),
             model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
             models={kind: _describe(champion) for kind, champion in champions.items()},
             feature_services=FEATURE_SERVICES,
@@ -100,13 +102,14 @@ def build_release(data: Data, models: Models) -> Manifest:
     return manifest
 
 
-def _further_tables(data: Data) -> dict[str, pa.Table]:
-    """Content, social proof, and when messages are opened, as of the end of the data."""
+def _further_tables(data: Data, items: pa.Table) -> dict[str, pa.Table]:
+    """Content, social proof, when messages are opened, and bundles, as of the end of the data."""
     days = recent_event_files(data.home.events, data.as_of)
     segments = read_segments(data.home.prediction("user_predictions"), data.as_of)
     return {
         **content_tables(data.home.content_file, days, data.as_of),
         **message_hours(days, segments, data.as_of),
+        **bundles.bundle_tables(days, items, data.as_of),
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 
 from feature_repo.layout import Home
+from serving.bundle_results import BUNDLE_EVENTS, DEFINITIONS, BundleAct, results_by_type
 from serving.errors import InvalidField, NoTables, StoreUnavailable
 from serving.releases import ReleaseHolder
 from serving.reports import REPORTS, TABLES, Figures, Period
@@ -38,7 +39,6 @@ ENGINE: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_file_cache": False,
 }
 STORE_AWAY = "the operational store does not answer now"
-BUNDLE_EVENTS = ("bundle_view", "bundle_click", "bundle_add")
 NEEDS_EXPERIMENT = "lift needs an experiment with a control group: see GET /api/v1/experiments"
 
 SERVED_DEFINITIONS = {
@@ -113,9 +113,12 @@ class Analytics:
         tables = await self.report("baskets", *period)
         served, unavailable = await self._latest(DEFAULT_DAYS, "bundles")
         acts: Mapping[str, int] = {}
+        named: list[BundleAct] = []
         if not unavailable:
             since = _since(DEFAULT_DAYS)
             acts = await self._database.read(lambda c: store.event_counts(c, since, BUNDLE_EVENTS))
+            found = await self._database.read(lambda c: store.named_bundles(c, since, BUNDLE_EVENTS))
+            named = [BundleAct(*each) for each in found]
         views, adds = acts.get("bundle_view", 0), acts.get("bundle_add", 0)
         bundles = [bundle for each in served for bundle in each.output.get("bundles", ())]
         if not views:
@@ -130,11 +133,11 @@ class Analytics:
             "bundle_clicks": acts.get("bundle_click", 0),
             "bundle_adds": adds,
             "conversion_rate": adds / views if views else None,
-            "by_type": _by_bundle_type(bundles),
+            "by_type": results_by_type(served, named),
             "unavailable": unavailable,
             "definitions": {
                 "conversion_rate": "bundle_add over bundle_view events of the window",
-                "by_type": "bundles of the latest answers by type: how many, mean price, mean discount",
+                **DEFINITIONS,
                 "baskets": "orders of the period: how many hold several lines, what is bought together most",
             },
         }
@@ -387,26 +390,6 @@ def _by_algorithm(served: Iterable[store.Served]) -> list[Figures]:
         }
         for name, count in sorted(counts.items(), key=lambda each: -each[1]["shown"])
     ]
-
-
-def _by_bundle_type(bundles: Iterable[Mapping[str, Any]]) -> list[Figures]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for bundle in bundles:
-        found.setdefault(str(bundle.get("bundle_type")), []).append(bundle)
-    return [
-        {
-            "bundle_type": kind,
-            "served": len(each),
-            "mean_price": _mean(bundle.get("price") for bundle in each),
-            "mean_discount": _mean(bundle.get("discount") for bundle in each),
-        }
-        for kind, each in sorted(found.items())
-    ]
-
-
-def _mean(values: Iterable[Any]) -> float | None:
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    return round(sum(known) / len(known), 6) if known else None
 
 
 def _rounded(value: Any) -> Any:

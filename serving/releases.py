@@ -12,13 +12,14 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from feature_repo.layout import Home
+from serving.decisions.bundle_shelf import BUNDLES, BundleShelf
 from serving.decisions.catalogue import CatalogueIndex, index_catalogue
 from serving.decisions.segments import PriceBands, price_bands
 from serving.errors import NoRelease, UnusableRelease
@@ -52,6 +53,11 @@ class ServedRelease:
     def relations(self) -> Relations:
         """What goes with what, by item position."""
         return self.release.relations
+
+    @cached_property
+    def bundles(self) -> BundleShelf:
+        """The mined bundles; empty for a release that has none."""
+        return BundleShelf.of(self.release.tables.get(BUNDLES))
 
     @property
     def data_until(self) -> date:

@@ -7,7 +7,8 @@ A release is one immutable directory `<releases>/<release_id>`:
     popularity.json      ranked lists: overall, recent, by category
     item_factors.npy     float32, one row per item; item_factors.json: ids and what fold-in needs
     item_relations.npz   similar and complementary items of each; item_relations.json: trends, segments
-    tables/*.parquet     further tables, such as content and social_proof (training.content); may be absent
+    tables/*.parquet     further tables: content and social_proof (training.content), bundles
+                         (training.bundles) and others; each may be absent
     <kind>/...           the files of each further model (`clv`, `churn`), as the model wrote them
 
 Format 1 had no costs and no relations: such a release is still read, as one whose items have none.
@@ -31,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.bundle_offer import attach_at, profit_at
 from training.errors import BrokenRelease
 from training.factors import ItemFactors, read_factors, write_factors
 from training.item_relations import BY_BEHAVIOUR, Relations, read_relations, write_relations
@@ -47,9 +49,11 @@ __all__ = [
     "RankedList",
     "Relations",
     "Release",
+    "attach_at",
     "current_release_id",
     "load_release",
     "point_to_release",
+    "profit_at",
     "write_release",
 ]
 

@@ -1,9 +1,13 @@
 """Which bundles to propose, at which price.
 
-Five types, each only where the data supports it: complementary (bought together more often than by chance),
-cross_sell (the same, from another category), upsell (a dearer item of the same category, like the one looked
-at), seasonal (goods that sell now beyond their usual), promotional (well stocked goods beside an item of
-interest). The discount is smaller where goods are bought together anyway, and never below the margin floor.
+Candidates of a release that has mined bundles (training.bundles) come with an `offer`: the discount that
+earns most under the measured price response, which is only kept within the bounds in force here, and what is
+expected of it. A release without has pairs of its relations that are bought together beyond chance:
+complementary, cross_sell (from another category), upsell (a dearer item of the category, like the one looked
+at), seasonal (goods that rise now), promotional (well stocked goods beside an item of interest). Of these
+nothing is expected; the discount is smaller where goods are bought together anyway.
+
+No discount takes the margin below its floor.
 """
 
 import math
@@ -11,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.decisions.pricing import discounted, lowest_price, most_discount
+from training.artifacts import attach_at, profit_at
 
 BUNDLE_TYPES = ("complementary", "cross_sell", "upsell", "seasonal", "promotional")
 # Share of the largest discount that each type starts from; the stronger the bond, the less is needed.
@@ -23,13 +28,16 @@ REASONS = {
     "seasonal": "in season now",
     "promotional": "well stocked and fitting",
 }
+CONFIDENTIAL = ("expected_profit", "unit_profit")
+"""What the receipt keeps of a bundle and the answer does not show: margins are the shop's own."""
 
 
 def decide(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Bundles, best first, types taking turns. `inputs`: types, candidates (bundle_type, items as a list of
-    {item_id, price, cost}, support, lift, affinity 0..1), max_discount, margin_floor, limit."""
+    {item_id, price, cost}, support, lift, affinity 0..1; of mined ones also bundle_key, instead_of, offer),
+    max_discount, margin_floor, limit."""
     queues: dict[str, list[Mapping[str, Any]]] = {name: [] for name in inputs["types"]}
-    for candidate in sorted(inputs["candidates"], key=_order):
+    for candidate in sorted(inputs["candidates"], key=order):
         if candidate["bundle_type"] in queues:
             queues[candidate["bundle_type"]].append(candidate)
     # The rarest type chooses first: what it needs could be taken by a type that has other choices.
@@ -40,7 +48,8 @@ def decide(inputs: Mapping[str, Any]) -> dict[str, Any]:
         for queue in turns:
             candidate = _next_unseen(queue, seen)
             if candidate is not None and len(bundles) < inputs["limit"]:
-                bundles.append(_priced(candidate, inputs["max_discount"], inputs["margin_floor"]))
+                price = _mined if candidate.get("offer") else _priced
+                bundles.append(price(candidate, inputs["max_discount"], inputs["margin_floor"]))
     return {"bundles": bundles}
 
 
@@ -95,8 +104,45 @@ def _priced(candidate: Mapping[str, Any], max_discount: float, floor: float) -> 
     }
 
 
-def _order(candidate: Mapping[str, Any]) -> tuple[float, str]:
-    """Interest first, then the strength of the bond."""
+def _mined(candidate: Mapping[str, Any], max_discount: float, floor: float) -> dict[str, Any]:
+    """A mined bundle at its best discount, as far as the bounds allow, and what is expected at that price."""
+    offer, kind = candidate["offer"], candidate["bundle_type"]
+    total, price, discount = price_bundle(
+        [offer["list_price"]], [offer["cost"]], min(offer["discount"], max_discount), floor
+    )
+    assert total is not None and price is not None
+    attach = attach_at(offer["attach"], offer["elasticity"], (total - price) / offer["rest_price"])
+    profit = profit_at(attach, price, offer["counted_cost"], offer["anchor_margin"])
+    return {
+        "bundle_key": candidate["bundle_key"],
+        "bundle_type": kind,
+        "items": [item["item_id"] for item in candidate["items"]],
+        "instead_of": candidate["instead_of"],
+        "list_price": total,
+        "price": price,
+        "discount": discount,
+        "support": candidate["support"],
+        "lift": round(candidate["lift"], 3),
+        "reason": REASONS[kind],
+        "expected_attach": round(float(attach), 6),
+        "expected_profit": round(float(profit), 6),
+        "unit_profit": round(price - offer["counted_cost"], 6),
+        "is_cost_assumed": offer["is_cost_assumed"],
+    }
+
+
+def worth(candidate: Mapping[str, Any]) -> float:
+    """What a mined bundle earns per customer who takes its anchor, at its best discount."""
+    offer = candidate["offer"]
+    price = offer["list_price"] * (1.0 - offer["discount"])
+    cut = offer["list_price"] * offer["discount"] / offer["rest_price"]
+    return float(attach_at(offer["attach"], offer["elasticity"], cut) * (price - offer["counted_cost"]))
+
+
+def order(candidate: Mapping[str, Any]) -> tuple[float, str]:
+    """Interest times what it earns; where nothing is expected, interest, then the strength of the bond."""
+    if candidate.get("offer"):
+        return -(0.1 + candidate["affinity"]) * worth(candidate), candidate["bundle_key"]
     strength = math.log1p(candidate["lift"] or 0.0)
     return -(0.5 + candidate["affinity"]) * (1.0 + strength), "|".join(
         item["item_id"] for item in candidate["items"]

@@ -11,6 +11,7 @@ from serving.store.decisions import decision_outcomes, decisions
 
 MOST_DECISIONS = 2_000
 IDS_A_QUERY = 500
+MOST_BUNDLE_EVENTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,18 @@ def event_counts(connection: sa.Connection, since: int, types: tuple[str, ...] =
     newest = sa.select(sa.func.max(events.c.sequence)).scalar_subquery()
     wanted = wanted.where(events.c.sequence > newest - 1_000_000)
     return {str(kind): int(count) for kind, count in connection.execute(wanted.group_by(events.c.event_type))}
+
+
+def named_bundles(connection: sa.Connection, since: int, types: tuple[str, ...]) -> set[tuple[str, str]]:
+    """(type, bundle id) of the bundle events received from an instant on that name one; the latest count."""
+    wanted = sa.select(events.c.event_type, events.c.body).where(
+        events.c.received_at >= since, events.c.event_type.in_(types)
+    )
+    newest = sa.select(sa.func.max(events.c.sequence)).scalar_subquery()
+    wanted = wanted.where(events.c.sequence > newest - 1_000_000).order_by(events.c.sequence.desc())
+    found: set[tuple[str, str]] = set()
+    for kind, body in connection.execute(wanted.limit(MOST_BUNDLE_EVENTS)):
+        bundle_id = (orjson.loads(body).get("context") or {}).get("bundle_id")
+        if isinstance(bundle_id, str):
+            found.add((str(kind), bundle_id))
+    return found

@@ -1,6 +1,6 @@
 """Search, messages, offers, prices and bundles: what is asked and what is answered."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -291,10 +291,23 @@ class Bundle(BaseModel):
     products: list[ShownItem]
     list_price: float | None = Field(description="Null where a price is unknown")
     price: float | None
-    discount: float = Field(description="Share of the list price; 0 where a cost is unknown")
-    support: float | None = Field(description="Share of all orders that hold both")
+    discount: float = Field(description="Share of the list price; the one that earns most, often 0")
+    support: float | None = Field(description="Share of all baskets that hold all items")
     lift: float | None = Field(description="How much more often than by chance")
     reason: str
+    bundle_key: str | None = Field(default=None, description="Names the same bundle in every answer")
+    instead_of: str | None = Field(default=None, description="Upsell: the item that this is a step up from")
+    expected_attach: float | None = Field(
+        default=None, description="Share of the first item's buyers expected to take the rest, at this price"
+    )
+    is_cost_assumed: bool | None = Field(
+        default=None, description="True if a cost is unknown and 60 % of the price was assumed"
+    )
+    evidence: dict[str, Any] | None = Field(
+        default=None,
+        description="What it rests on: baskets with all items, those expected by chance, lift, q-value (false"
+        " discovery rate), buyers, period, and what makes its type; null where the release has none mined",
+    )
 
 
 class BundleAnswer(DecisionAnswer):

@@ -200,6 +200,46 @@ def test_a_bundle_keeps_the_margin_floor(
         assert pricing.margin(price, sum(cost for cost in costs if cost is not None)) >= floor - 1e-9
 
 
+def mined(key: str, affinity: float = 0.5, **changes: Any) -> dict[str, Any]:
+    offer = {
+        "list_price": 20.0,
+        "discount": 0.15,
+        "cost": 8.0,
+        "counted_cost": 8.0,
+        "anchor_margin": 6.0,
+        "rest_price": 10.0,
+        "attach": 0.2,
+        "elasticity": 3.0,
+        "is_cost_assumed": False,
+    }
+    bare = candidate("complementary", f"{key}1", f"{key}2", affinity=affinity)
+    return bare | {"bundle_key": key, "instead_of": None, "offer": offer | changes}
+
+
+def test_a_mined_bundle_has_its_best_discount_and_what_is_expected_of_it() -> None:
+    [found] = bundle([mined("a")])
+    assert (found["price"], found["discount"]) == (17.0, 0.15)
+    assert found["expected_attach"] == pytest.approx(0.2 * 0.7**-3, rel=1e-4)
+    assert found["unit_profit"] == 9.0
+    share = found["expected_attach"]
+    assert found["expected_profit"] == pytest.approx(share * 9.0 + (1 - share) * 6.0, rel=1e-4)
+
+
+def test_the_bounds_in_force_hold_for_mined_bundles() -> None:
+    [capped] = bundle([mined("a")], max_discount=0.05)
+    assert capped["discount"] == 0.05
+    assert capped["expected_attach"] == pytest.approx(0.2 * 0.9**-3, rel=1e-4)
+    [floored] = bundle([mined("a", cost=17.5)])
+    assert pricing.margin(floored["price"], 17.5) >= 0.1
+    [none] = bundle([mined("a", cost=19.0)])
+    assert (none["price"], none["discount"]) == (20.0, 0.0)
+
+
+def test_mined_bundles_are_ranked_by_interest_times_what_they_earn() -> None:
+    loved, rich, poor = mined("loved", 0.9), mined("rich", 0.2, attach=0.6), mined("poor", 0.2)
+    assert [each["bundle_key"] for each in bundle([poor, rich, loved])] == ["loved", "rich", "poor"]
+
+
 # offers
 
 

@@ -24,6 +24,7 @@ from serving.api.schemas.commerce import (
     SendTimeAnswer,
 )
 from serving.api.schemas.pages import ContentAnswer, ExperienceAnswer, HomepageAnswer, LayoutAnswer
+from serving.decisions.bundle_shelf import EVIDENCE, OFFER
 from serving.errors import InvalidSetting
 from serving.pages.storefront import OWN_VARIANTS, own_variants
 from serving.people.profile import ProfileView
@@ -100,14 +101,14 @@ def with_content(release: Release) -> Release:
     return replace(release, tables={"content": pieces, "social_proof": proof, "message_hours": hours})
 
 
-def run(scenario: Scenario, **environ: str) -> None:
+def run(scenario: Scenario, release: Release | None = None, **environ: str) -> None:
     """Run a scenario against the application as it is served, in a home of its own."""
 
     async def serve(folder: str) -> None:
         settings = replace(read_settings(PATIENT | environ), home=Home(Path(folder)))
         store = FakeUserStore(ROWS)
-        release = serve_form(with_content(tiny_release()))
-        runtime = await open_runtime(settings, release, lambda: store, PROFILE)
+        served_release = serve_form(release or with_content(tiny_release()))
+        runtime = await open_runtime(settings, served_release, lambda: store, PROFILE)
         application = create_application()
         connect(application, runtime)
         served = RequestMiddleware(application, application.state)
@@ -616,6 +617,69 @@ def test_bundles_in_both_spellings() -> None:
         assert all("lamp" in each["items"] for each in around["bundles"])
 
     run(scenario)
+
+
+def mined_bundle(key: str, kind: str, *items: str, **changes: Any) -> dict[str, Any]:
+    return {
+        **dict.fromkeys((*OFFER, *EVIDENCE)),
+        "bundle_key": key,
+        "bundle_type": kind,
+        "items": list(items),
+        "instead_of": None,
+        "list_price": 7.0,
+        "discount": 0.1,
+        "cost": 3.0,
+        "counted_cost": 3.0,
+        "anchor_margin": 3.0,
+        "rest_price": 3.0,
+        "attach": 0.2,
+        "elasticity": 2.5,
+        "is_cost_assumed": False,
+        "support": 0.01,
+        "lift": 4.0,
+        "q_value": 0.001,
+        "first_date": date(2023, 2, 1),
+    } | changes
+
+
+def with_bundles(*rows: dict[str, Any]) -> Release:
+    return replace(tiny_release(), tables={"bundles": pa.Table.from_pylist(list(rows))})
+
+
+def test_mined_bundles_answer_with_their_evidence_and_no_margin() -> None:
+    release = with_bundles(
+        mined_bundle("m", "complementary", "mug", "cup"),
+        mined_bundle("l", "cross_sell", "lamp", "bulb", attach=0.3),
+        mined_bundle("u", "upsell", "lamp", "cup", instead_of="mug", moved_count=9),
+    )
+
+    async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
+        answer = await post(client, "/analytics/bundles", {"user_id": "anna", "limit": 5})
+        BundleAnswer.model_validate(answer)
+        found = {each["bundle_key"]: each for each in answer["bundles"]}
+        assert set(found) == {"m", "l", "u"}
+        assert found["u"]["instead_of"] == "mug"
+        assert found["m"]["evidence"] == {
+            "lift": 4.0,
+            "support": 0.01,
+            "q_value": 0.001,
+            "first_date": "2023-02-01",
+        }
+        assert found["u"]["evidence"]["moved_count"] == 9
+        assert not found["m"].keys() & {"expected_profit", "unit_profit"}
+        assert (found["m"]["price"], answer["personalized"]) == (6.3, True)
+        receipt = await get(client, f"/api/v1/decisions/{answer['decision_id']}")
+        assert receipt["identical"]
+        assert receipt["output"]["bundles"][0]["unit_profit"] > 0
+        around = await post(client, "/api/v1/bundles/anna", {"product_id": "bulb"})
+        assert [each["bundle_key"] for each in around["bundles"]] == ["l"]
+        newcomer = await post(client, "/api/v1/bundles/nobody", {"bundle_types": ["cross_sell"]})
+        assert ([each["bundle_key"] for each in newcomer["bundles"]], newcomer["personalized"]) == (
+            ["l"],
+            False,
+        )
+
+    run(scenario, release=release)
 
 
 def test_a_newcomer_gets_bundles_around_what_is_popular() -> None:

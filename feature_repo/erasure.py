@@ -76,6 +76,7 @@ STORES = (
     Store("experiments.yaml", "nothing", "experiments that the operator defines"),
     Store("rules.yaml", "nothing", "business rules that the operator defines"),
     Store("config/**", "nothing", "page variants that the operator defines"),
+    Store("monitoring/**", "nothing", "alerts about daily figures: sums and means"),
     Store("run.lock", "nothing", "the process id of a run"),
 )
 """Everything below ATTUNE_HOME; the first pattern that fits a file counts. Where a server takes a store's

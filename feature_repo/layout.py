@@ -171,6 +171,11 @@ class Home:
     # runs
 
     @property
+    def monitoring(self) -> Path:
+        """What is unusual in the shop's figures, and who was told."""
+        return self.root / "monitoring"
+
+    @property
     def dagster(self) -> Path:
         return self.root / "dagster"
 

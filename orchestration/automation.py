@@ -14,8 +14,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from orchestration.assets import ERASURES, LANDED, RETENTION
 from orchestration.completion import is_complete, pending_window
+from orchestration.errors import one_line
 from orchestration.landing import landed_days
 from orchestration.marts import dirty_days
+from orchestration.monitoring.delivery import deliver, is_configured
 from orchestration.settings import Settings
 from orchestration.sources.base import EVENT_LOG
 
@@ -111,6 +113,36 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=[request])
 
     return sensor
+
+
+def failed_runs(settings: Settings) -> dg.SensorDefinition:
+    """Tells whoever gets alerts that a run failed, with its error and what to do."""
+
+    @dg.run_failure_sensor(
+        name="failed_runs",
+        default_status=dg.DefaultSensorStatus.RUNNING
+        if is_configured(settings)
+        else dg.DefaultSensorStatus.STOPPED,
+        description="Tells ATTUNE_ALERT_WEBHOOK and ATTUNE_ALERT_EMAIL of failed runs.",
+    )
+    def sensor(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        deliver(settings, f"Attune: the run of {run.job_name} failed", failure_lines(run, context))
+
+    return sensor
+
+
+def failure_lines(run: dg.DagsterRun, context: dg.RunFailureSensorContext) -> list[str]:
+    """What failed, why, for which days, and where to look."""
+    first, last = (run.tags.get(tag) for tag in (FIRST_PARTITION_TAG, LAST_PARTITION_TAG))
+    days = f"Days {first} to {last}. " if first else ""
+    steps = [str(event.step_key) for event in context.get_step_failure_events()]
+    return [
+        one_line(context.failure_event.message or "no message"),
+        f"{days}Failed steps: {', '.join(steps) or 'none; the run did not start'}.",
+        f"Open run {run.run_id} in the Dagster UI. What it had published stays published; "
+        "run it again once the cause is mended, it takes up what is left.",
+    ]
 
 
 def freshness_checks(landed: dg.AssetsDefinition) -> Sequence[dg.AssetChecksDefinition]:

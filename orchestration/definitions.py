@@ -10,7 +10,14 @@ from orchestration.assets.all import downstream_assets
 from orchestration.assets.events import event_assets
 from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.transforms import load_manifest
-from orchestration.automation import changed_days, daily_forgetting, daily_landing, freshness_checks, jobs
+from orchestration.automation import (
+    changed_days,
+    daily_forgetting,
+    daily_landing,
+    failed_runs,
+    freshness_checks,
+    jobs,
+)
 from orchestration.partitions import daily
 from orchestration.resources import dbt_resource, default_resources
 from orchestration.settings import Settings, process_environment, read_settings
@@ -37,7 +44,11 @@ def build_definitions(settings: Settings, resources: Mapping[str, object] | None
         asset_checks=checks,
         jobs=jobs(),
         schedules=[daily_landing(settings), daily_forgetting(settings)],
-        sensors=[changed_days(settings), dg.build_sensor_for_freshness_checks(freshness_checks=checks)],
+        sensors=[
+            changed_days(settings),
+            failed_runs(settings),
+            dg.build_sensor_for_freshness_checks(freshness_checks=checks),
+        ],
         resources=real | dict(resources or {}),
         # Few coarse assets that share memory and the home's lock: one process for a run.
         executor=dg.in_process_executor,

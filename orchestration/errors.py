@@ -12,6 +12,7 @@ AttuneError                     exit code 1; the base of everything the command 
 │   └── UnknownSource           2  no adapter of that name
 ├── LandingError                1  events could not be written (full disk, no permission)
 ├── PipelineError               1  a stage failed; carries the stage
+├── DeliveryError               1  a message, a mail server or a webhook that did not take what was sent
 ├── NothingToDo                 5  a command needs what has not been produced yet, such as a release
 └── GateRefused                 6  no model passed the gate and there is none to release
 """
@@ -114,6 +115,12 @@ class SettingsError(AttuneError):
 
 class PipelineError(AttuneError):
     """A stage of the run failed."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DeliveryError(AttuneError):
+    """What was sent outside was not taken; names the host, never an address or a secret."""
 
     exit_code: ClassVar[int] = 1
 

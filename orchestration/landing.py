@@ -239,6 +239,28 @@ def landing_summary(home: Home) -> LandingSummary:
     )
 
 
+@dataclass(frozen=True)
+class DayCounts:
+    """What came for a day, over all sources."""
+
+    rows: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+
+
+def landed_counts(home: Home) -> dict[date, DayCounts]:
+    """Counts of each landed day, ascending, from file metadata."""
+    found: dict[date, DayCounts] = {}
+    for day, entry in _landed_metadata(home):
+        before = found.get(day, DayCounts())
+        found[day] = DayCounts(
+            before.rows + int(entry["attune.rows"]),
+            before.quarantined + int(entry["attune.quarantined"]),
+            before.duplicates + int(entry["attune.duplicates"]),
+        )
+    return found
+
+
 def quarantine_reasons(home: Home) -> dict[str, int]:
     """Reason -> quarantined rows over all days, most frequent first."""
     files = [str(path) for path in sorted(home.quarantine.glob(DAY_FILES))]

@@ -52,6 +52,7 @@ STAGES = {
     "release__built": "write release",
     "models__predictions": "predict for every customer",
     "release__current": "release",
+    "monitoring__anomalies": "watch figures",
 }
 # Figures of an asset's metadata that are worth a place on its line.
 NOTED = (
@@ -63,6 +64,7 @@ NOTED = (
     "gate",
     "release_id",
     "customers_scored",
+    "alerts_open",
 )
 
 

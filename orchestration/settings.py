@@ -19,8 +19,10 @@ from sqlalchemy.exc import ArgumentError
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from orchestration.errors import SettingsError, SourceError
+from orchestration.mail import checked_smtp
 from orchestration.retention import Retention, read_retention
 from orchestration.sources.base import SOURCE_NAMES, parse_sources
+from orchestration.webhook import checked_address
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -55,6 +57,10 @@ VARIABLES = (
     Variable("API_HOST", "127.0.0.1", "address that `attune serve` binds"),
     Variable("PORT", "8011", "port that `attune serve` binds, 1 to 65535"),
     Variable("ATTUNE_WORKERS", "1", "processes of `attune serve`, 1 to 64"),
+    Variable("ATTUNE_ALERT_WEBHOOK", "", "address that alerts are posted to as JSON; unset: none"),
+    Variable("ATTUNE_ALERT_EMAIL", "", "who gets alerts by e-mail, comma separated; unset: nobody"),
+    Variable("ATTUNE_SMTP_URL", "", "mail server: smtp, smtp+starttls or smtps ://user:password@host:port"),
+    Variable("ATTUNE_MAIL_FROM", "attune@localhost", "sender of e-mail"),
     Variable("LOG_LEVEL", "info", f"one of {', '.join(LOG_LEVELS)}"),
 )
 DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
@@ -99,6 +105,10 @@ class Settings:
     port: int
     workers: int
     log_level: str
+    alert_webhook: str = ""
+    alert_email: tuple[str, ...] = ()
+    smtp_url: str = ""
+    mail_from: str = DEFAULTS["ATTUNE_MAIL_FROM"]
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -125,6 +135,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_whole(env, "PORT", 1, 65_535),
         workers=_whole(env, "ATTUNE_WORKERS", 1, 64),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS),
+        alert_webhook=checked_address("ATTUNE_ALERT_WEBHOOK", _text(env, "ATTUNE_ALERT_WEBHOOK")),
+        alert_email=_receivers(env),
+        smtp_url=checked_smtp("ATTUNE_SMTP_URL", _text(env, "ATTUNE_SMTP_URL")),
+        mail_from=_text(env, "ATTUNE_MAIL_FROM"),
     )
 
 
@@ -201,6 +215,17 @@ def _sources(env: Mapping[str, str]) -> tuple[tuple[str, ...], Path | None]:
         return parse_sources(text, path, "ATTUNE_SOURCE_PATH"), path
     except SourceError as error:
         raise SettingsError(f"ATTUNE_SOURCE={text!r} cannot be used: {error}") from error
+
+
+def _receivers(env: Mapping[str, str]) -> tuple[str, ...]:
+    """ATTUNE_ALERT_EMAIL, for which there must be a mail server."""
+    found = tuple(part for each in _text(env, "ATTUNE_ALERT_EMAIL").split(",") if (part := each.strip()))
+    wrong = [each for each in found if "@" not in each[1:-1] or any(sign in each for sign in " \r\n")]
+    if wrong:
+        raise SettingsError(f"ATTUNE_ALERT_EMAIL: {wrong[0]!r} is no e-mail address: use name@host.")
+    if found and not _text(env, "ATTUNE_SMTP_URL"):
+        raise SettingsError("ATTUNE_ALERT_EMAIL is set though ATTUNE_SMTP_URL is not: set both.")
+    return found
 
 
 def _file(env: Mapping[str, str], name: str) -> Path | None:

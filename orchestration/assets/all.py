@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.assets.features import feature_assets
 from orchestration.assets.models import model_assets
+from orchestration.assets.monitoring import monitoring_assets
 from orchestration.assets.release import release_assets
 from orchestration.assets.transforms import transform_assets
 
@@ -16,10 +17,11 @@ def downstream_assets(
     partitions: dg.DailyPartitionsDefinition,
     retries: dg.RetryPolicy | None,
 ) -> list[dg.AssetsDefinition]:
-    """Transforms, features, models, release; `release/current` is the last. `manifest` is dbt's."""
+    """Transforms, features, models, release, monitoring. `manifest` is dbt's."""
     return [
         *transform_assets(manifest, partitions, retries),
         *feature_assets(retries),
         *model_assets(retries),
         *release_assets(retries),
+        *monitoring_assets(retries),
     ]

@@ -22,6 +22,12 @@ OF_OTHERS = {
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
     "MLFLOW_SERVER_ALLOWED_HOSTS",
+    "GF_ANALYTICS_REPORTING_ENABLED",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES",
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES",
+    "GF_SECURITY_DISABLE_GRAVATAR",
+    "GF_NEWS_NEWS_FEED_ENABLED",
+    "GF_SECURITY_ADMIN_PASSWORD__FILE",
 }
 SECRETS = {"POSTGRES_PASSWORD": "pw", "REDIS_PASSWORD": "pw"}
 SUBSTITUTION = re.compile(r"\$\{([A-Z0-9_]+)(?::([-?])([^}]*))?\}")
@@ -60,6 +66,8 @@ def test_the_whole_loop_is_there() -> None:
         "dagster-web",
         "dagster-daemon",
         "service",
+        "prometheus",
+        "grafana",
     }
 
 
@@ -76,7 +84,7 @@ def test_a_server_waits_until_what_it_needs_is_healthy() -> None:
 
 def test_ports_are_published_on_loopback_alone() -> None:
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert set(published) == {"mlflow", "dagster-web", "service"}
+    assert set(published) == {"mlflow", "dagster-web", "service", "prometheus", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
@@ -139,7 +147,7 @@ def test_every_volume_is_declared_and_every_mounted_file_exists() -> None:
         for volume in service.get("volumes", []):
             source = filled(volume).split(":", 1)[0]
             if source.startswith("./docker"):
-                assert (ROOT / source).is_file(), f"{name} mounts {source}"
+                assert (ROOT / source).exists(), f"{name} mounts {source}"
             elif not source.startswith("./"):
                 assert source in compose()["volumes"], f"{name} mounts {source}"
 
@@ -174,7 +182,7 @@ def test_dagster_finds_the_code_server_where_the_image_starts_it() -> None:
 
 def test_images_of_others_are_pinned_to_a_version() -> None:
     pulled = [service["image"] for service in services().values() if "build" not in service]
-    assert all(re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image) for image in pulled), pulled
+    assert all(re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+(\.\d+)*", image) for image in pulled), pulled
 
 
 def test_no_secret_lies_beside_the_example() -> None:

@@ -15,8 +15,8 @@ from tests.contracts.environment import (
 )
 from tests.contracts.repository import ROOT
 
-# For what docker-compose.yml itself needs: the server's password and the folder that it mounts.
-COMPOSE_ONLY = {"POSTGRES_PASSWORD", "SOURCE_DIR"}
+# For what docker-compose.yml itself needs: the server's password, the folder and the secrets that it mounts.
+COMPOSE_ONLY = {"POSTGRES_PASSWORD", "SOURCE_DIR", "PROMETHEUS_KEY_FILE", "GRAFANA_SECRET_FILE"}
 
 
 def test_every_setting_is_documented() -> None:

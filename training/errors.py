@@ -2,6 +2,8 @@
 
 TrainingError
 ├── InvalidConfig      a hyperparameter outside its range
+├── InvalidMetrics     a metric of experiments that cannot be used
+├── InvalidPlan        a question to the planner of experiments that cannot be answered
 ├── NotEnoughData      too few rows, users or days to fit or to measure
 ├── MissingMart        a published mart that training reads is absent or lacks a column
 ├── BrokenModel        model files that cannot be read back
@@ -23,6 +25,25 @@ class InvalidConfig(TrainingError):
         super().__init__(f"{field}={value!r} cannot be used: {allowed}")
         self.field = field
         self.value = value
+
+
+class InvalidMetrics(TrainingError):
+    """A metric of experiments has a field that cannot be used."""
+
+    def __init__(self, metric: str, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"metric {metric}: {field}={value!r:.80} cannot be used: {allowed}")
+        self.metric = metric
+        self.field = field
+
+
+class InvalidPlan(TrainingError):
+    """A question to the planner has a value that cannot be used."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field}={value!r} cannot be used: {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
 
 
 class NotEnoughData(TrainingError):

@@ -1,0 +1,194 @@
+"""Sources that multiply a user's profile by an item-item matrix: neighbours, graph filter, transitions, EASE.
+
+`scores = (profile D^-a) M D^-c`: profile and matrix say which method it is. Degrees are numbers of takers.
+Items of no score (no path from the profile) are 0 and rank last; the profile's own items keep their scores,
+so exclusion is the caller's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg, sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from training.identifiers import Positions
+from training.sources.history import History, Single
+from training.top_items import Scores
+
+SPARSE_CELLS = 150_000_000
+"""Beyond this estimate an item-item matrix is never formed; the filter then goes through the users."""
+
+
+@dataclass(frozen=True)
+class LinearScorer:
+    """`profile @ left [@ right]`, times one number for each item.
+
+    `right` is given where the product of both would be too large to hold.
+    """
+
+    name: str
+    profile: sparse.csr_matrix
+    left: sparse.csr_matrix | Single
+    right: sparse.csr_matrix | None = None
+    item_weights: Single | None = None
+
+    def scores(self, users: Positions) -> Scores:
+        product = self.profile[users] @ self.left
+        if self.right is not None:
+            product = product @ self.right
+        dense = product.toarray() if sparse.issparse(product) else product
+        scores = np.ascontiguousarray(dense, dtype=np.float32)
+        if self.item_weights is not None:
+            scores *= self.item_weights
+        return scores
+
+
+@dataclass(frozen=True)
+class ProfileConfig:
+    """How much each basket of a user counts: 2 ** (-age / `half_life`) times `step_decay` ** step.
+
+    Ages are days, or baskets without a clock. With `binary`, an item counts once, by its latest basket.
+    """
+
+    half_life: float | None = None
+    step_decay: float | None = None
+    binary: bool = True
+
+    def of(self, history: History) -> sparse.csr_matrix:
+        """User x item weights."""
+        if self.half_life is None and self.step_decay is None:
+            return history.taken if self.binary else history.counts
+        summed = history.decayed(self.half_life, self.step_decay)
+        if not self.binary:
+            return summed
+        key = history.user.astype(np.int64) * history.shape[1] + history.item
+        order = np.lexsort((history.step, key))
+        latest = order[np.r_[True, key[order][1:] != key[order][:-1]]]
+        chosen = np.zeros(len(history), dtype=bool)
+        chosen[latest] = True
+        weights = np.ones(len(history), dtype=np.float32)
+        if self.half_life is not None:
+            weights *= np.exp2(-history.age / np.float32(self.half_life))
+        if self.step_decay is not None:
+            weights *= np.power(np.float32(self.step_decay), history.step.astype(np.float32))
+        matrix = sparse.csr_matrix(
+            (np.maximum(weights, 1e-20)[chosen], (history.user[chosen], history.item[chosen])), history.shape
+        )
+        return matrix
+
+
+@dataclass(frozen=True)
+class GraphFilterConfig:
+    """`r_u D_i^-a (R^T D_u^-b R) D_i^-c`: items reached through users, one low-pass step on the graph.
+
+    Shen et al. 2021 show that such a filter is what graph networks for recommendation learn. With a = c = .5
+    and b = 0 it is item neighbours by cosine. Nothing is pruned: pruning to 100 neighbours loses a fifth.
+    """
+
+    name: str = "graph_filter"
+    a: float = 0.8
+    b: float = 0.5
+    c: float = 0.3
+    profile: ProfileConfig = ProfileConfig()
+
+    def fit(self, history: History, seed: int) -> LinearScorer:
+        taken = history.taken
+        items = powers(np.asarray(taken.sum(axis=0)).ravel(), -self.a)
+        users = powers(np.diff(taken.indptr), -self.b)
+        right = (sparse.diags(users) @ taken).tocsr().astype(np.float32)
+        left = (sparse.diags(items) @ taken.T).tocsr().astype(np.float32)
+        weights = powers(np.asarray(taken.sum(axis=0)).ravel(), -self.c)
+        profile = self.profile.of(history)
+        if float((np.diff(taken.indptr).astype(np.float64) ** 2).sum()) <= SPARSE_CELLS:
+            return LinearScorer(self.name, profile, (left @ right).tocsr(), None, weights)
+        return LinearScorer(self.name, profile, left, right, weights)
+
+
+@dataclass(frozen=True)
+class TransitionsConfig:
+    """What follows what: pairs of a user's baskets, weighted by distance ** -distance_power.
+
+    `backward` is the share that the pair counts against the direction, `together` what two items of a basket
+    count. Both ends are divided by (takers ** a, takers ** c). The profile fades by `step_decay` a basket.
+    """
+
+    name: str = "transitions"
+    distance_power: float = 0.5
+    reach: int = 20
+    backward: float = 0.1
+    together: float = 0.5
+    a: float = 0.5
+    c: float = 0.5
+    step_decay: float = 0.6
+
+    def fit(self, history: History, seed: int) -> LinearScorer:
+        baskets = basket_matrix(history)
+        owner = np.zeros(baskets.shape[0], dtype=np.int64)
+        owner[history.basket] = history.user
+        forward = sparse.csr_matrix((history.shape[1], history.shape[1]), dtype=np.float32)
+        for distance in range(1, min(self.reach, baskets.shape[0] - 1) + 1):
+            before = np.flatnonzero(owner[distance:] == owner[:-distance])
+            if not len(before):
+                break
+            pairs = baskets[before].T @ baskets[before + distance]
+            forward = forward + np.float32(distance**-self.distance_power) * pairs
+        both = forward + np.float32(self.backward) * forward.T
+        if self.together and baskets.nnz > baskets.shape[0]:
+            inside = baskets.T @ baskets
+            both = both + np.float32(self.together) * (inside - sparse.diags(inside.diagonal()))
+        degree = np.asarray(baskets.sum(axis=0)).ravel()
+        left = (sparse.diags(powers(degree, -self.a)) @ both).tocsr().astype(np.float32)
+        profile = ProfileConfig(step_decay=self.step_decay).of(history)
+        return LinearScorer(self.name, profile, left, None, powers(degree, -self.c))
+
+
+@dataclass(frozen=True)
+class EaseConfig:
+    """EASE^R (Steck 2019): the closed form of a linear autoencoder with zero diagonal, dense in the items."""
+
+    name: str = "ease"
+    regularization: float = 200.0
+    profile: ProfileConfig = ProfileConfig()
+
+    def fit(self, history: History, seed: int) -> LinearScorer:
+        taken = history.taken
+        gram = (taken.T @ taken).toarray().astype(np.float32)
+        gram[np.diag_indices_from(gram)] += np.float32(self.regularization)
+        factor = linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+        inverse = linalg.cho_solve(
+            factor, np.eye(len(gram), dtype=np.float32), overwrite_b=True, check_finite=False
+        )
+        weights = np.asarray(inverse / -np.diag(inverse), dtype=np.float32)
+        weights[np.diag_indices_from(weights)] = 0.0
+        return LinearScorer(self.name, self.profile.of(history), weights)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Content: cosine of TF-IDF between an item's text and the user's items; one text for each item."""
+
+    texts: tuple[str, ...]
+    name: str = "content"
+    terms: int = 20_000
+    profile: ProfileConfig = ProfileConfig()
+
+    def fit(self, history: History, seed: int) -> LinearScorer:
+        words = TfidfVectorizer(
+            max_features=self.terms, dtype=np.float32, token_pattern=r"(?u)\b\w+\b", sublinear_tf=True
+        )
+        terms = words.fit_transform(self.texts)
+        return LinearScorer(self.name, self.profile.of(history), terms.tocsr(), terms.T.tocsr())
+
+
+def basket_matrix(history: History) -> sparse.csr_matrix:
+    """Basket x item, 1 where the basket holds the item; baskets of a user follow each other, oldest first."""
+    count = int(history.basket[-1]) + 1
+    ones = np.ones(len(history), dtype=np.float32)
+    return sparse.csr_matrix((ones, (history.basket, history.item)), shape=(count, history.shape[1]))
+
+
+def powers(degrees: npt.ArrayLike, exponent: float) -> Single:
+    """degree ** exponent, and 0 for a degree of 0."""
+    values = np.asarray(degrees, dtype=np.float64)
+    return np.where(values > 0, np.power(np.maximum(values, 1e-12), exponent), 0.0).astype(np.float32)

@@ -1,0 +1,323 @@
+"""Recommendation in two stages: sources propose, a blend or a ranker orders, a validation fold decides.
+
+    plan = tune(folds, config, seeds)                    # folds: holdouts carved from the training part
+    fitted = fit(plan, history, seed)                    # the sources, on everything known
+    swept = fitted.sweep(users)                          # candidates with features, and each source's list
+    items, scores = plan.rank(swept.table, "all", depth)
+
+What is decided on the first fold, and on it alone: whether items that the user took may be recommended, the
+sources' parameters, the weights of the blend, and which of single source, blend and ranker is used. The
+ranker is judged cross-fitted, each half of the users by the trees of the other half, so the three are
+compared on users that none of the trees has seen.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from training.candidate_table import CandidateTable, Sweep, SweepConfig, sweep
+from training.errors import NotEnoughData
+from training.holdouts import Holdout
+from training.identifiers import Positions
+from training.pair_features import PairFeatures
+from training.ranker import Ranker, RankerConfig, fit_ranker
+from training.ranking_metrics import hits_of, ndcg_at, recall_at
+from training.sources.habits import BuyAgainConfig
+from training.sources.history import Flags, History, Single
+from training.sources.linear import GraphFilterConfig
+from training.sources.portfolio import PortfolioConfig, SourceConfig, choose_portfolio
+from training.top_items import Scorer, recommend
+
+logger = logging.getLogger(__name__)
+
+Scope = Literal["all", "new"]
+Seen = Literal["auto", "keep", "exclude"]
+Method = Literal["single", "blend", "ranker"]
+K = 20
+
+
+@dataclass(frozen=True)
+class TwoStageConfig:
+    """Everything that a run may set."""
+
+    seen: Seen = "auto"
+    portfolio: PortfolioConfig = PortfolioConfig()
+    ranker: RankerConfig = RankerConfig()
+    per_source: int = 60
+    kept: int = 150
+    fold_users: int = 20_000
+    blend_users: int = 4_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """How candidates are ordered in one scope, with what each way reached on the validation fold.
+
+    The ranker orders the `kept` candidates that the blend puts first.
+    """
+
+    method: Method
+    single: str
+    weights: Mapping[str, float]
+    kept: int
+    ranker: Ranker | None
+    validation: Mapping[str, float]
+
+    def rank(
+        self, table: CandidateTable, depth: int, method: Method | None = None
+    ) -> tuple[npt.NDArray[np.int64], Single]:
+        """The best items of each user, by the chosen method or another: positions (-1 padded), scores."""
+        wanted = method or self.method
+        if wanted != "ranker":
+            weights = self.weights if wanted == "blend" else {self.single: 1.0}
+            return table.ranked(weighted_sum(table, weights), depth)
+        if self.ranker is None:
+            raise ValueError("this order has no ranker; choose 'single' or 'blend'")
+        thinned = thin(table, self.weights, self.kept)
+        return thinned.ranked(self.ranker.score(thinned), depth)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What tuning decided; pure data and trees, usable on any later history of the same positions."""
+
+    sources: tuple[SourceConfig, ...]
+    exclude_taken: bool
+    repeat_share: float
+    per_source: int
+    orders: Mapping[Scope, Order]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def rank(
+        self, table: CandidateTable, scope: Scope, depth: int, method: Method | None = None
+    ) -> tuple[npt.NDArray[np.int64], Single]:
+        """The best items of each user of `table`: positions (-1 where there is none) and scores."""
+        part = table.select(~table.taken) if scope == "new" and not self.exclude_taken else table
+        return self.orders[scope].rank(part, depth, method)
+
+
+@dataclass(frozen=True)
+class FittedSources:
+    """The sources of a plan, fitted; `seconds` tells what each took."""
+
+    scorers: tuple[Scorer, ...]
+    features: PairFeatures
+    config: SweepConfig
+    seconds: Mapping[str, float]
+
+    def sweep(self, users: Positions) -> Sweep:
+        """Candidates of `users`, in blocks."""
+        return sweep(self.scorers, self.features, users, self.config)
+
+
+def fit(plan: Plan, history: History, seed: int) -> FittedSources:
+    """Fit every source of the plan on `history`."""
+    scorers, seconds = [], {}
+    for source in plan.sources:
+        started = time.perf_counter()
+        scorers.append(source.fit(history, seed))
+        seconds[source.name] = time.perf_counter() - started
+    config = SweepConfig(plan.per_source, exclude_taken=plan.exclude_taken)
+    return FittedSources(tuple(scorers), PairFeatures(history), config, seconds)
+
+
+def tune(
+    folds: Sequence[Holdout],
+    config: TwoStageConfig,
+    seeds: Sequence[int],
+    texts: tuple[str, ...] | None = None,
+) -> Plan:
+    """Decide everything on `folds`; the first is the validation fold, the others only train the ranker."""
+    main, seed = folds[0], seeds[0]
+    exclude = decide_exclusion(main, config.seen, seed)
+    started = time.perf_counter()
+    portfolio = choose_portfolio(main, exclude, config.portfolio, seed, texts)
+    seconds = {"tune sources": time.perf_counter() - started}
+    started = time.perf_counter()
+    swept = SweepConfig(config.per_source, exclude_taken=exclude)
+    parts = []
+    for number, fold in enumerate(folds):
+        chosen = fold.sample(config.fold_users, seed)
+        scorers = portfolio.scorers
+        if number:
+            scorers = tuple(source.fit(fold.history, seed) for source in portfolio.sources)
+        parts.append((sweep(scorers, PairFeatures(fold.history), chosen.users, swept).table, chosen))
+    seconds["candidates of the folds"] = time.perf_counter() - started
+    started = time.perf_counter()
+    scopes: tuple[Scope, ...] = ("all",) if exclude else ("all", "new")
+    orders = {scope: _choose_order(parts, scope, config, seeds) for scope in scopes}
+    seconds["blend and ranker"] = time.perf_counter() - started
+    return Plan(portfolio.sources, exclude, main.repeat_share(), config.per_source, orders, seconds)
+
+
+def decide_exclusion(fold: Holdout, seen: Seen, seed: int) -> bool:
+    """Whether what the user took before is left out: what serves the validation users better."""
+    if seen != "auto":
+        return seen == "exclude"
+    if fold.repeat_share() < 0.005:
+        return True
+    sample = fold.sample(2_000, seed)
+    counts = sample.label_count
+
+    def quality(source: SourceConfig, exclude: bool) -> float:
+        excluded = fold.history.taken if exclude else None
+        top = recommend(source.fit(fold.history, seed), sample.users, K, excluded)
+        return float(np.nanmean(recall_at(hits_of(top.positions, sample.labels), counts, K)))
+
+    neighbours = GraphFilterConfig("neighbours", 0.5, 0.0, 0.5)
+    keep = max(quality(BuyAgainConfig(), False), quality(neighbours, False))
+    return quality(neighbours, True) > keep
+
+
+Part = tuple[CandidateTable, Holdout]
+
+
+def weighted_sum(table: CandidateTable, weights: Mapping[str, float]) -> Single:
+    """The sources' scores of each candidate, added with weights."""
+    values = np.array([weights.get(name, 0.0) for name in table.names[: table.source_count]], np.float32)
+    return np.asarray(table.features[:, : table.source_count] @ values, dtype=np.float32)
+
+
+def thin(table: CandidateTable, weights: Mapping[str, float], kept: int) -> CandidateTable:
+    """The `kept` best candidates of each user by the blend, with its score as one more feature."""
+    blend = weighted_sum(table, weights)
+    order = np.lexsort((table.item, -blend, table.row))
+    place = np.arange(len(order)) - table.starts[table.row[order]]
+    chosen = np.zeros(len(table), dtype=bool)
+    chosen[order[place < kept]] = True
+    part = table.select(chosen)
+    features = np.column_stack([part.features, blend[chosen]])
+    return replace(part, features=features, names=(*part.names, "blend"))
+
+
+def _choose_order(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seeds: Sequence[int]) -> Order:
+    """Tune the blend, fit the ranker, and take what is best on the first fold."""
+    scoped = [_scoped(table, fold, scope) for table, fold in parts]
+    table, fold = scoped[0]
+    relevant = table.relevance(fold.labels)
+    blend, single = tune_blend(table, fold, relevant, config.blend_users, seeds[0])
+    figures = {
+        f"single {single}": _quality(table, fold, weighted_sum(table, {single: 1.0})),
+        "blend": _quality(table, fold, weighted_sum(table, blend)),
+    }
+    ranker: Ranker | None = None
+    thinned = [(thin(one, blend, config.kept), of) for one, of in scoped]
+    try:
+        figures["ranker"] = _cross_fitted(thinned, config.ranker, seeds[0])
+        ranker = fit_ranker(*_stack(thinned), config.ranker, seeds)
+    except NotEnoughData as reason:
+        logger.warning("no ranker: %s", reason)
+    method: Method = "blend"
+    if ranker is not None and figures["ranker"] > figures["blend"]:
+        method = "ranker"
+    elif figures[f"single {single}"] >= figures["blend"]:
+        method = "single"
+    return Order(method, single, blend, config.kept, ranker, figures)
+
+
+def tune_blend(
+    table: CandidateTable, fold: Holdout, relevant: Flags, users: int, seed: int
+) -> tuple[dict[str, float], str]:
+    """Weights of the sources' scores, and the best single source, on at most `users` of the fold.
+
+    Starts from the best source at 1 and moves one weight at a time, in three rounds; a weight of 0 is always
+    tried, so what does not help stays out.
+    """
+    chosen = np.zeros(len(table.users), dtype=bool)
+    rng = np.random.default_rng(seed)
+    chosen[rng.permutation(len(table.users))[:users]] = True
+    rows = chosen[table.row]
+    counts = fold.label_count[chosen]
+    part = table.for_users(chosen)
+    hits, width = relevant[rows], int(np.diff(part.starts).max(initial=1))
+    column = np.arange(len(part)) - part.starts[part.row]
+    shape = (len(part.users), width)
+    padded_hits = np.zeros(shape, dtype=bool)
+    padded_hits[part.row, column] = hits
+    padded = np.zeros((table.source_count, *shape), dtype=np.float32)
+    padded[:, part.row, column] = part.features[:, : table.source_count].T
+    missing = np.full(shape, np.float32(-np.inf))
+    missing[part.row, column] = 0.0
+
+    def quality(scores: Single) -> float:
+        k = min(K, width)
+        best = np.argpartition(-(scores + missing), k - 1, axis=1)[:, :k] if k < width else None
+        if best is None:
+            best = np.broadcast_to(np.arange(width), shape)
+        values = np.take_along_axis(scores + missing, best, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        ranked = np.take_along_axis(np.take_along_axis(padded_hits, best, axis=1), order, axis=1)
+        return float(np.nanmean(recall_at(ranked, counts, K) + ndcg_at(ranked, counts, K)))
+
+    alone = np.array([quality(one) for one in padded])
+    weights = np.zeros(table.source_count, dtype=np.float32)
+    weights[alone.argmax()] = 1.0
+    best, total = float(alone.max()), padded[alone.argmax()].copy()
+    for _ in range(3):
+        before = best
+        for number in np.argsort(-alone):
+            for weight in (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
+                moved = total + np.float32(weight - weights[number]) * padded[number]
+                found = quality(moved)
+                if found > best:
+                    best, total, weights[number] = found, moved, weight
+        if best <= before:
+            break
+    names = table.names[: table.source_count]
+    blend = {name: float(weight) for name, weight in zip(names, weights, strict=True) if weight > 0}
+    return blend, names[int(alone.argmax())]
+
+
+def _scoped(table: CandidateTable, fold: Holdout, scope: Scope) -> Part:
+    if scope == "all":
+        return table, fold
+    labels = fold.new_labels()
+    return table.select(~table.taken), Holdout(fold.history, fold.users, labels, fold.unknown_labels)
+
+
+def _quality(table: CandidateTable, fold: Holdout, scores: Single) -> float:
+    positions, _ = table.ranked(scores, K)
+    hits = hits_of(positions, fold.labels)
+    counts = fold.label_count
+    return float(np.nanmean(recall_at(hits, counts, K) + ndcg_at(hits, counts, K)))
+
+
+def _cross_fitted(parts: Sequence[Part], config: RankerConfig, seed: int) -> float:
+    """Quality on the first fold, each user scored by trees fitted on the other half of the users."""
+    table, fold = parts[0]
+    scores = np.zeros(len(table), dtype=np.float32)
+    half = np.random.default_rng(seed).random(fold.history.shape[0]) < 0.5
+    for side in (half, ~half):
+        trained = _stack(
+            [(one.for_users(side[one.users]), two.of(np.flatnonzero(side[two.users]))) for one, two in parts]
+        )
+        ranker = fit_ranker(*trained, config, [seed])
+        others = ~side[table.users]
+        scores[others[table.row]] = ranker.score(table.for_users(others))
+    return _quality(table, fold, scores)
+
+
+def _stack(parts: Sequence[Part]) -> tuple[CandidateTable, Flags]:
+    """The tables one below the other, a user of two folds being two groups, with what is relevant."""
+    tables = [table for table, _ in parts]
+    relevant = np.concatenate([table.relevance(fold.labels) for table, fold in parts])
+    if len(tables) == 1:
+        return tables[0], relevant
+    offsets = np.cumsum([0, *(len(table.users) for table in tables[:-1])])
+    stacked = CandidateTable(
+        np.concatenate([table.users for table in tables]),
+        np.concatenate([table.row + offset for table, offset in zip(tables, offsets, strict=True)]).astype(
+            np.int32
+        ),
+        np.concatenate([table.item for table in tables]),
+        np.concatenate([table.taken for table in tables]),
+        np.concatenate([table.features for table in tables]),
+        tables[0].names,
+        tables[0].source_count,
+    )
+    return stacked, relevant

@@ -6,20 +6,23 @@ divided by their standard deviation over the user's row, which makes those of di
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
+from training.cores import usable_cores
 from training.identifiers import UNKNOWN, Positions
 from training.pair_features import PairFeatures
 from training.sources.history import Flags, Single, Whole
 from training.top_items import Scorer, Scores, top_items
 
-BLOCK_CELLS = 60_000_000
-"""Scores of all sources together that are held at a time."""
+BLOCK_CELLS = 30_000_000
+"""Scores of all sources together that a thread holds at a time."""
 
 
 @dataclass(frozen=True)
@@ -121,64 +124,77 @@ def sweep(
     config: SweepConfig,
 ) -> Sweep:
     """Candidates of `users` from all scorers, which were fitted on the history that `features` describes."""
-    lists: dict[str, list[npt.NDArray[np.int32]]] = {scorer.name: [] for scorer in scorers}
-    new_lists: dict[str, list[npt.NDArray[np.int32]]] = {scorer.name: [] for scorer in scorers}
-    if len(lists) != len(scorers):
+    names = tuple(scorer.name for scorer in scorers)
+    if len(set(names)) != len(names):
         raise ValueError("two sources have the same name; give each a name of its own")
-    taken = features.history.taken
-    known_items = features.history.takers() > 0
-    tables, done = [], 0
-    for block in _blocks(users, len(scorers) * taken.shape[1]):
-        seen = taken[block].toarray() > 0
-        chosen = np.zeros(seen.shape, dtype=bool)
-        scores = []
-        for scorer in scorers:
-            own = scorer.scores(block)
-            scores.append(own)
-            masked = np.where(seen, np.float32(-np.inf), own)
-            deep = max(config.depth, config.per_source)
-            new = top_items(masked, deep).positions.astype(np.int32)
-            best = new if config.exclude_taken else top_items(own, deep).positions.astype(np.int32)
-            lists[scorer.name].append(best[:, : config.depth])
-            new_lists[scorer.name].append(new[:, : config.depth])
-            for positions in (best, new):
-                _mark(chosen, positions[:, : config.per_source])
-        chosen &= known_items
-        rows, items = np.nonzero(chosen)
-        columns = np.empty((len(rows), len(features.names)), dtype=np.float32)
-        features.write(columns, block[rows], items)
-        own_columns = [_gather(one, seen if config.exclude_taken else None, rows, items) for one in scores]
-        ranks = [
-            _ranks(best[-1], rows, items, config.depth, chosen.shape)
-            for best in (lists[scorer.name] for scorer in scorers)
-        ]
-        tables.append(
-            (
-                (rows + done).astype(np.int32),
-                items.astype(np.int32),
-                seen[rows, items],
-                np.column_stack([*own_columns, *ranks, columns]),
-            )
-        )
-        done += len(block)
-    names = (
-        *(scorer.name for scorer in scorers),
-        *(f"rank_{scorer.name}" for scorer in scorers),
-        *features.names,
-    )
+    takers = features.history.takers()
+
+    def of(block: Positions) -> _Block:
+        return _sweep_block(scorers, features, block, config, takers > 0)
+
+    features.prepare()
+    cells = len(scorers) * features.history.shape[1]
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(usable_cores()) as pool:
+        blocks = list(pool.map(of, _blocks(users, cells)))
+    offsets = np.cumsum([0, *(len(one.best[0]) for one in blocks)])
     table = CandidateTable(
         users,
-        np.concatenate([one[0] for one in tables]),
-        np.concatenate([one[1] for one in tables]),
-        np.concatenate([one[2] for one in tables]),
-        np.concatenate([one[3] for one in tables]),
-        names,
+        np.concatenate([one.rows + offset for one, offset in zip(blocks, offsets[:-1], strict=True)]).astype(
+            np.int32
+        ),
+        np.concatenate([one.items for one in blocks]).astype(np.int32),
+        np.concatenate([one.taken for one in blocks]),
+        np.concatenate([one.features for one in blocks]),
+        (*names, *(f"rank_{name}" for name in names), *features.names),
         len(scorers),
     )
     return Sweep(
         table,
-        {name: np.concatenate(parts) for name, parts in lists.items()},
-        {name: np.concatenate(parts) for name, parts in new_lists.items()},
+        {name: np.concatenate([one.best[number] for one in blocks]) for number, name in enumerate(names)},
+        {name: np.concatenate([one.new[number] for one in blocks]) for number, name in enumerate(names)},
+    )
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Candidates of one block of users, rows counted from its first; each source's lists."""
+
+    rows: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    taken: Flags
+    features: Single
+    best: Sequence[npt.NDArray[np.int32]]
+    new: Sequence[npt.NDArray[np.int32]]
+
+
+def _sweep_block(
+    scorers: Sequence[Scorer], features: PairFeatures, users: Positions, config: SweepConfig, known: Flags
+) -> _Block:
+    seen = features.history.taken[users].toarray() > 0
+    chosen = np.zeros(seen.shape, dtype=bool)
+    deep = max(config.depth, config.per_source)
+    scores, best, new = [], [], []
+    for scorer in scorers:
+        own = scorer.scores(users)
+        scores.append(own)
+        new.append(top_items(np.where(seen, np.float32(-np.inf), own), deep).positions.astype(np.int32))
+        every = new[-1] if config.exclude_taken else top_items(own, deep).positions.astype(np.int32)
+        best.append(every)
+        for positions in (best[-1], new[-1]):
+            _mark(chosen, positions[:, : config.per_source])
+    chosen &= known
+    rows, items = np.nonzero(chosen)
+    known_of = np.empty((len(rows), len(features.names)), dtype=np.float32)
+    features.write(known_of, users[rows], items)
+    columns = [_gather(one, seen if config.exclude_taken else None, rows, items) for one in scores]
+    columns += [_ranks(one[:, : config.depth], rows, items, config.depth, chosen.shape) for one in best]
+    return _Block(
+        rows,
+        items,
+        seen[rows, items],
+        np.column_stack([*columns, known_of]),
+        [one[:, : config.depth] for one in best],
+        [one[:, : config.depth] for one in new],
     )
 
 

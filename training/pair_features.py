@@ -71,6 +71,10 @@ class PairFeatures:
             names = USER_NAMES + USER_ORDER_NAMES + ITEM_NAMES + ITEM_ORDER_NAMES
         return names + PAIR_NAMES if self.history.repeats else names
 
+    def prepare(self) -> None:
+        """Compute what all blocks share, before threads ask for it at once."""
+        self.write(np.empty((1, len(self.names)), np.float32), np.zeros(1, np.int64), np.zeros(1, np.int64))
+
     def write(self, target: Single, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> None:
         """Fill `target` (one row for each pair, one column for each of `names`)."""
         columns = [*self._users, *self._items]

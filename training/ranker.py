@@ -11,6 +11,7 @@ import numpy as np
 import xgboost
 
 from training.candidate_table import CandidateTable
+from training.cores import usable_cores
 from training.errors import NotEnoughData
 from training.sources.history import Flags, Single
 
@@ -32,7 +33,6 @@ class RankerConfig:
     negatives: int = 100
     pairs: int = 20
     max_groups: int = 20_000
-    threads: int = 2
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Ranker:
         for start in range(0, len(table), PREDICT_ROWS):
             rows = slice(start, min(len(table), start + PREDICT_ROWS))
             for booster in self.boosters:
+                booster.set_param({"nthread": usable_cores()})
                 total[rows] += booster.inplace_predict(table.features[rows], predict_type="margin")
         return total / np.float32(len(self.boosters))
 
@@ -89,7 +90,7 @@ def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, see
             "subsample": config.subsample,
             "colsample_bytree": config.colsample,
             "reg_lambda": config.reg_lambda,
-            "nthread": config.threads,
+            "nthread": usable_cores(),
             "seed": seed,
             "verbosity": 0,
         }

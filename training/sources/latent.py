@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
+from training.cores import usable_cores
 from training.identifiers import Positions
 from training.sources.history import History, Single
 from training.sources.linear import ProfileConfig, powers
@@ -130,7 +131,7 @@ class AlsSourceConfig:
             alpha=1.0,
             iterations=self.iterations,
             random_state=seed,
-            num_threads=2,
+            num_threads=usable_cores(),
         )
         weights = self._weights(history, self.step_decay)
         with threadpool_limits(limits=1, user_api="blas"):

@@ -15,7 +15,7 @@ from training.two_stage import TwoStageConfig, fit, thin, tune
 
 QUICK = TwoStageConfig(
     portfolio=PortfolioConfig(seconds=0.0, als_factors=8, rank=8),
-    ranker=RankerConfig(rounds=10, min_child_weight=0.1, threads=1),
+    ranker=RankerConfig(rounds=10, min_child_weight=0.1),
     per_source=5,
     kept=10,
 )

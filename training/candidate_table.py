@@ -170,32 +170,49 @@ class _Block:
 def _sweep_block(
     scorers: Sequence[Scorer], features: PairFeatures, users: Positions, config: SweepConfig, known: Flags
 ) -> _Block:
-    seen = features.history.taken[users].toarray() > 0
+    seen = features.history.taken[users]
+    taken = seen.nonzero()
     chosen = np.zeros(seen.shape, dtype=bool)
     deep = max(config.depth, config.per_source)
     scores, best, new = [], [], []
     for scorer in scorers:
         own = scorer.scores(users)
-        scores.append(own)
-        new.append(top_items(np.where(seen, np.float32(-np.inf), own), deep).positions.astype(np.int32))
-        every = new[-1] if config.exclude_taken else top_items(own, deep).positions.astype(np.int32)
-        best.append(every)
-        for positions in (best[-1], new[-1]):
-            _mark(chosen, positions[:, : config.per_source])
+        if not config.exclude_taken:
+            best.append(top_items(own, deep).positions.astype(np.int32))
+        kept = own[taken]
+        own[taken] = -np.inf
+        new.append(top_items(own, deep).positions.astype(np.int32))
+        own[taken] = 0.0 if config.exclude_taken else kept
+        scores.append(_scaled(own))
+    lists = new if config.exclude_taken else best
+    for positions in (*lists, *new):
+        _mark(chosen, positions[:, : config.per_source])
     chosen &= known
     rows, items = np.nonzero(chosen)
     known_of = np.empty((len(rows), len(features.names)), dtype=np.float32)
     features.write(known_of, users[rows], items)
-    columns = [_gather(one, seen if config.exclude_taken else None, rows, items) for one in scores]
-    columns += [_ranks(one[:, : config.depth], rows, items, config.depth, chosen.shape) for one in best]
+    columns = [values[rows, items] / deviation[rows] for values, deviation in scores]
+    columns += [_ranks(one[:, : config.depth], rows, items, config.depth, chosen.shape) for one in lists]
+    chosen[:] = False
+    chosen[taken] = True
     return _Block(
         rows,
         items,
-        seen[rows, items],
+        chosen[rows, items],
         np.column_stack([*columns, known_of]),
-        [one[:, : config.depth] for one in best],
+        [one[:, : config.depth] for one in lists],
         [one[:, : config.depth] for one in new],
     )
+
+
+def _scaled(scores: Scores) -> tuple[Scores, Single]:
+    """The scores with 0 where there is none, in place, and the standard deviation of each row (1 for 0)."""
+    if np.isneginf(scores.min()):
+        scores[np.isneginf(scores)] = 0.0
+    mean = scores.mean(axis=1)
+    square = np.einsum("ij,ij->i", scores, scores) / np.float32(scores.shape[1])
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    return scores, np.where(deviation > 0, deviation, 1.0).astype(np.float32)
 
 
 def contains(sorted_keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> Flags:
@@ -215,17 +232,6 @@ def _blocks(users: Positions, cells_per_user: int) -> Iterator[Positions]:
 def _mark(chosen: Flags, positions: npt.NDArray[np.int32]) -> None:
     rows, ranks = np.nonzero(positions != UNKNOWN)
     chosen[rows, positions[rows, ranks]] = True
-
-
-def _gather(
-    scores: Scores, seen: Flags | None, rows: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
-) -> Single:
-    """Each pair's score over the standard deviation of its row; 0 where there is none."""
-    finite = np.where(np.isfinite(scores), scores, np.float32(0.0))
-    if seen is not None:
-        finite[seen] = 0.0
-    deviation = finite.std(axis=1, dtype=np.float64).astype(np.float32)
-    return np.asarray(finite[rows, items] / np.where(deviation > 0, deviation, 1.0)[rows], dtype=np.float32)
 
 
 def _ranks(

@@ -28,6 +28,7 @@ from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
 from training.dataset import customer_frame, frame_hash
 from training.errors import NotEnoughData
 from training.evaluation import Decision, ModelReport, decide
+from training.recommender_value import logged_values
 from training.recommenders import (
     fit_recommender,
     load_recommender,
@@ -211,10 +212,11 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
     def fit(registry: Registry, place: Path) -> Trained:
         champion = _champion_model(registry, "collaborative", place, load_recommender)
         glob = data.home.mart_glob("interactions_daily")
+        cutoff = data.until + timedelta(days=1 - horizon)
         result = train_recommenders(
             glob,
             read_categories(data.home),
-            cutoff=data.until + timedelta(days=1 - horizon),
+            cutoff=cutoff,
             horizon_days=horizon,
             als=als,
             blend_config=blend,
@@ -222,6 +224,10 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             seed=settings.seed,
             champion=None if champion is None else champion.recipe,
         )
+        report = result.report
+        logged = logged_values(data.home.events, glob, result.recipe, cutoff, data.until)
+        if logged is not None:
+            report = replace(report, notes=[*report.notes, *logged.notes])
         interactions, recommender = fit_recommender(glob, data.until + timedelta(days=1), result.recipe)
         save_recommender(recommender, place / "files")
         figures = {
@@ -236,12 +242,12 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             window=(data.first, data.until),
             data_hash=data.fingerprint,
             feature_service="none: interactions_daily",
-            report=result.report,
+            report=report,
             files=place / "files",
             figures=figures,
             dataset=DatasetProfile("interactions_daily", data.fingerprint, glob, len(interactions)),
         )
-        return _gate(registry, version, result.report, figures)
+        return _gate(registry, version, report, figures)
 
     return _train("collaborative", data.key(settings, als, blend, popularity), data, models, again, fit)
 

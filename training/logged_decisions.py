@@ -24,7 +24,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.errors import NotEnoughData
-from training.off_policy import LoggedRewards, Target
+from training.off_policy import (
+    LoggedRewards,
+    OffPolicyConfig,
+    OffPolicyResult,
+    Target,
+    evaluate_policy,
+    policy_difference,
+)
 
 FloatArray = npt.NDArray[np.float64]
 Reward = Literal["clicked", "bought", "revenue"]
@@ -194,6 +201,39 @@ def list_policy(
     target = Target(target_looks / total, expected, looks * wanted_appeal * (here != ""))
     served = Target(logged.propensity, expected, expected)
     return ListPolicy(logged, target, served, decay)
+
+
+@dataclass(frozen=True)
+class LoggedValues:
+    """Reward per shown item of a candidate's lists, of what was served, and what the first adds."""
+
+    candidate: OffPolicyResult
+    served: OffPolicyResult
+    gain: OffPolicyResult
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for a report."""
+        return [
+            f"Off-policy, reward per shown item: candidate {self.candidate}.",
+            f"Off-policy, what was served: {self.served}.",
+            f"Off-policy, gain over what was served: {self.gain}.",
+        ]
+
+
+def judge_lists(
+    rows: pd.DataFrame,
+    lists: Mapping[str, Sequence[str]],
+    reward: Reward = "clicked",
+    config: OffPolicyConfig | None = None,
+) -> LoggedValues:
+    """Doubly robust values of `list_policy`. The lists' model must not have seen the rows' days."""
+    policy = list_policy(rows, lists, reward)
+    return LoggedValues(
+        evaluate_policy(policy.logged, policy.target, "dr", config),
+        evaluate_policy(policy.logged, policy.served, "dr", config),
+        policy_difference(policy.logged, policy.target, policy.served, "dr", config),
+    )
 
 
 def _is_ranked(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:

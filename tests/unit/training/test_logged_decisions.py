@@ -13,7 +13,13 @@ import pytest
 
 from feature_repo.events import EVENT_SCHEMA
 from training.errors import NotEnoughData
-from training.logged_decisions import examination, explored_places, list_policy, read_impressions
+from training.logged_decisions import (
+    examination,
+    explored_places,
+    judge_lists,
+    list_policy,
+    read_impressions,
+)
 from training.off_policy import evaluate_policy, policy_difference
 
 DAY = date(2026, 1, 5)
@@ -150,6 +156,15 @@ def test_a_list_of_what_was_never_shown_abstains() -> None:
     result = evaluate_policy(policy.logged, policy.target, "dr")
     assert result.support == pytest.approx(2 / 3, abs=0.1)
     assert result.abstains
+
+
+def test_better_lists_are_worth_more_than_what_was_served() -> None:
+    rows = shown(2, 4000, decay=1.0)
+    values = judge_lists(rows, {user: ["d", "a"] for user in rows["user_id"].unique()})
+    assert values.candidate.low > values.served.high
+    assert values.gain.low > 0.0
+    assert values.served.estimate == pytest.approx(rows["clicked"].mean(), abs=0.01)
+    assert str(values.candidate) in values.notes[0]
 
 
 def test_users_without_a_list_are_left_out() -> None:

@@ -206,6 +206,7 @@ _ALL: list[EventType] = [
         ("push_open", "a push message was opened", ()),
         ("sms_sent", "a text message was sent", _USER),
         ("sms_click", "a link in a text message was followed", ()),
+        ("campaign_holdout", "a customer was kept out of a campaign to measure it; campaign_id", _USER),
     ),
     *_types(
         "account",
@@ -272,6 +273,7 @@ SHOP_ACTS = frozenset(
         "experience_served",
         "behavior_detected",
         "conversion_attributed",
+        "campaign_holdout",
     }
 )
 """Types that the shop brings about, not the visitor: no sign that a customer is active."""

@@ -46,6 +46,11 @@ class Home:
         return self.landing / "content.parquet"
 
     @property
+    def marketing_spend_file(self) -> Path:
+        """What marketing cost by day and channel; empty where no source tells it."""
+        return self.landing / "marketing_spend.parquet"
+
+    @property
     def event_log_mark(self) -> Path:
         """How far the live event log is landed."""
         return self.landing / "event_log.json"
@@ -86,6 +91,12 @@ class Home:
     def mart_glob(self, name: str) -> str:
         """Pattern that matches the Parquet files of one published mart."""
         return str(self.mart(name) / "*.parquet")
+
+    # analyses
+
+    def analysis(self, name: str) -> Path:
+        """The Parquet file of one analysis of the published marts, such as `channel_credit`."""
+        return self.root / "analysis" / f"{name}.parquet"
 
     # features
 

@@ -34,6 +34,7 @@ from feature_repo.events import (
     canonical_device,
     canonical_event_type,
 )
+from feature_repo.marketing import SPEND_SCHEMA
 
 RAW_PREFIX = "raw_"
 MAX_ID_LENGTH = 256
@@ -80,6 +81,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bad_popularity": "not a number from 0 to 1",
         "bad_season_month": "not a month from 1 to 12",
         "bad_published_at": "not an ISO 8601 instant",
+        "missing_channel": "marketing spend needs its channel",
+        "bad_day": "not a day between 1990 and 2100",
+        "bad_amount": "not a finite number of at least 0",
     }
 )
 """Why a row was rejected -> what the contract says. Adapters add reasons of their own source."""
@@ -218,6 +222,22 @@ def validate_content(frame: pd.DataFrame) -> Validated:
     data["attributes"], bad = columns.json_object(frame.get("attributes"), rows)
     verdict.fail(bad, "bad_attributes", "attributes")
     return _keyed(frame, data, CONTENT_SCHEMA, verdict)
+
+
+def validate_marketing_spend(frame: pd.DataFrame) -> Validated:
+    """Raw spend -> (table of SPEND_SCHEMA in the order of its rows, rejected rows)."""
+    rows = len(frame)
+    verdict = _Verdict(rows)
+    data = {name: columns.text(frame.get(name), rows) for name in ("channel", "campaign_id")}
+    verdict.fail(~columns.present(data["channel"]), "missing_channel", "channel")
+    data["channel"] = pc.utf8_lower(data["channel"])
+    instants, bad = columns.instant(frame.get("day"), rows)
+    verdict.fail(bad | ~columns.present(instants) | ~_in_range(instants), "bad_day", "day")
+    data["day"] = instants.cast(pa.date32())
+    data["amount"], bad = columns.number(frame.get("amount"), rows)
+    negative = np.asarray(pc.fill_null(pc.less(data["amount"], 0.0), False))
+    verdict.fail(bad | negative | ~columns.present(data["amount"]), "bad_amount", "amount")
+    return Validated(_table(data, SPEND_SCHEMA, verdict.passed), _rejected(frame, data, verdict))
 
 
 def _ids(frame: pd.DataFrame, verdict: _Verdict) -> dict[str, pa.Array]:

@@ -38,13 +38,14 @@ from feature_repo.validation import (
     validate_customers,
     validate_events,
     validate_items,
+    validate_marketing_spend,
 )
 from orchestration.errors import LandingError
 from orchestration.parquet_files import read_metadata, remove, write_atomically
 from orchestration.raw_forms import names_any
 from orchestration.retention import KEEP_ALL, Retention
-from orchestration.snapshots import upsert
-from orchestration.sources.base import ContentSource, EventBatch, Source
+from orchestration.snapshots import replace_days, upsert
+from orchestration.sources.base import ContentSource, EventBatch, MarketingSource, Source
 
 Progress = Callable[[int, int, date], None]
 """Called after each day with (days done, days to do, the day)."""
@@ -183,6 +184,10 @@ def land_days(
     customer_count = upsert(home.customers_file, customers.valid.filter(pa.array(~is_erased)))
     undated += [_named(items.rejected, "item"), _named(customers.rejected, "customer")]
     content_count = _land_content(home, source, undated, keeping.erased)
+    if isinstance(source, MarketingSource):
+        spend = validate_marketing_spend(source.marketing_spend())
+        undated.append(_named(spend.rejected, "marketing_spend"))
+        replace_days(home.marketing_spend_file, spend.valid)
     undated_count, undated_erased = _land_undated(home, source.name, undated, keeping.erased)
     ordered = [landed[day] for day in wanted]
     return LandingReport(

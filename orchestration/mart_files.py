@@ -52,6 +52,16 @@ MARTS: tuple[Mart, ...] = (
     Mart("interactions", ""),
     Mart("item_pairs", "relation, item_id, pair_rank"),
     Mart("daily_kpis", "event_date"),
+    Mart("metrics_daily", "dimension, member, event_date"),
+    Mart("activity_gaps", "event_date, activity, gap_days"),
+    Mart("cohorts", "cohort_month, month"),
+    Mart("items_daily", "item_id", "event_date"),
+    Mart("recommendations_daily", "event_date, kind, algorithm, slot, release, customer_type"),
+    Mart("touchpoints", "visitor_id, touched_at, channel, campaign_id", "event_date"),
+    Mart("attribution_daily", "event_date, channel, campaign_id"),
+    Mart("campaigns_daily", "event_date, campaign_id, channel, arm"),
+    Mart("marketing_spend", "event_date, channel, campaign_id"),
+    Mart("journeys_daily", "path", "event_date"),
 )
 
 

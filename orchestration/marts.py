@@ -24,9 +24,12 @@ from typing import Any
 import duckdb
 
 from feature_repo.layout import Home
+from feature_repo.marketing import SPEND_SCHEMA
 from orchestration.errors import NothingToDo, PipelineError, one_line
+from orchestration.figures import FIGURES, read_figures
 from orchestration.landing import landed_days
 from orchestration.mart_files import MARTS, PublishedFile, write_mart
+from orchestration.parquet_files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +118,8 @@ def prepare_home(home: Home, days: Sequence[date] | None) -> None:
     if not any(home.events.glob("event_date=*/*.parquet")):
         raise NothingToDo(f"no events are landed under {home.events}; run `attune run` with a source first.")
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    if not home.marketing_spend_file.exists():
+        write_atomically(home.marketing_spend_file, SPEND_SCHEMA.empty_table())
     write_window(home, days)
 
 
@@ -238,6 +243,7 @@ def publish_marts(
             code=code,
             files={name: mart.files for name, mart in marts.items()},
         )
+        (building / FIGURES).write_text(json.dumps(read_figures(TRANSFORMS), indent=1))
         (building / MANIFEST).write_text(_to_json(manifest))
         path = building.rename(home.mart_versions / version_id)
     except (OSError, duckdb.Error) as error:

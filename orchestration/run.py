@@ -43,6 +43,7 @@ STAGES = {
     "events__landed": "land events",
     "transforms": "build and test tables",
     "transforms__marts": "publish tables",
+    "analysis__attribution": "attribute revenue",
     "features__definitions": "register features",
     "features__online": "materialize features",
     "models__training_frame": "join training frame",

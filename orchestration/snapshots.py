@@ -1,4 +1,7 @@
-"""Items, customers and content: one row per key, the newest description wins, the first sighting stays."""
+"""Items, customers and content: one row per key, the newest description wins, the first sighting stays.
+
+Marketing spend has no key but its day: a day that a source gives again replaces what was known of it.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,17 @@ def merged(before: pa.Table, incoming: pa.Table) -> pa.Table:
     updated = incoming.set_column(incoming.schema.get_field_index(seen), incoming.schema.field(seen), earlier)
     kept = before.filter(pc.invert(pc.is_in(before[key], updated[key])))
     return pa.concat_tables([kept, updated]).sort_by(key).combine_chunks()
+
+
+def replace_days(path: Path, incoming: pa.Table) -> None:
+    """Replaces the rows of the days in ``incoming`` (its column `day`) and keeps those of other days.
+
+    Writes an empty table where nothing is known yet. Raises LandingError.
+    """
+    before = pq.read_table(path, schema=incoming.schema) if path.is_file() else incoming.slice(0, 0)
+    kept = before.filter(pc.invert(pc.is_in(before["day"], incoming["day"].combine_chunks())))
+    after = pa.concat_tables([kept, incoming]).sort_by(
+        [(name, "ascending") for name in incoming.column_names]
+    )
+    if not path.is_file() or not after.equals(before):
+        write_atomically(path, after)

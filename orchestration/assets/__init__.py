@@ -1,4 +1,4 @@
-"""The assets, a module for each stage: events, transforms, features, models, release.
+"""The assets, a module for each stage: events, transforms, analysis, features, models, release.
 
 An asset is thin: it reads inputs, calls one function, returns metadata and check results. Keys are
 `stage/name`, the group is the stage.
@@ -33,6 +33,7 @@ COLLABORATIVE = dg.AssetKey(["models", "collaborative"])
 CLV = dg.AssetKey(["models", "clv"])
 CHURN = dg.AssetKey(["models", "churn"])
 PREDICTIONS = dg.AssetKey(["models", "predictions"])
+ATTRIBUTION = dg.AssetKey(["analysis", "attribution"])
 BUILT_RELEASE = dg.AssetKey(["release", "built"])
 RELEASE = dg.AssetKey(["release", "current"])
 ANOMALIES = dg.AssetKey(["monitoring", "anomalies"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.assets.analysis import analysis_assets
 from orchestration.assets.features import feature_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.monitoring import monitoring_assets
@@ -17,9 +18,10 @@ def downstream_assets(
     partitions: dg.DailyPartitionsDefinition,
     retries: dg.RetryPolicy | None,
 ) -> list[dg.AssetsDefinition]:
-    """Transforms, features, models, release, monitoring. `manifest` is dbt's."""
+    """Transforms, analysis, features, models, release, monitoring. `manifest` is dbt's."""
     return [
         *transform_assets(manifest, partitions, retries),
+        *analysis_assets(retries),
         *feature_assets(retries),
         *model_assets(retries),
         *release_assets(retries),

@@ -61,6 +61,14 @@ class ContentSource(Protocol):
         """The pieces as now known: CONTENT_SCHEMA's columns, raw; may be empty."""
 
 
+@runtime_checkable
+class MarketingSource(Protocol):
+    """A source that tells what marketing cost; not every one does."""
+
+    def marketing_spend(self) -> pd.DataFrame:
+        """The payments as now known: SPEND_SCHEMA's columns, raw; may be empty."""
+
+
 def parse_sources(text: str, path: Path | None, path_name: str = "--path") -> tuple[str, ...]:
     """The sources of one run, comma separated: one that lies somewhere, the event log, or both.
 

@@ -22,6 +22,7 @@ from feature_repo.events import (
     UnknownEventType,
     canonical_event_type,
 )
+from feature_repo.marketing import SPEND_SCHEMA
 from orchestration.errors import MappingError, SourceMissing, SourceUnreadable, one_line
 from orchestration.sources.files import FORMATS
 
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "items": (tuple(ITEM_SCHEMA.names), ("item_id",)),
     "customers": (tuple(CUSTOMER_SCHEMA.names), ("user_id",)),
     "content": (tuple(CONTENT_SCHEMA.names), ("content_id", "kind")),
+    "marketing_spend": (tuple(SPEND_SCHEMA.names), ("day", "channel", "amount")),
 }
 UNITS = ("s", "ms", "us")
 
@@ -72,6 +74,7 @@ class TabularMapping:
     items: tuple[TableMapping, ...] = ()
     customers: tuple[TableMapping, ...] = ()
     content: tuple[TableMapping, ...] = ()
+    marketing_spend: tuple[TableMapping, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -108,6 +111,7 @@ def read_mapping(path: Path) -> TabularMapping:
         tables.get("items", ()),
         tables.get("customers", ()),
         tables.get("content", ()),
+        tables.get("marketing_spend", ()),
     )
 
 

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from feature_repo.columns import text
 from feature_repo.content import CONTENT_SCHEMA
 from feature_repo.events import CUSTOMER_SCHEMA, ITEM_SCHEMA
+from feature_repo.marketing import SPEND_SCHEMA
 from feature_repo.validation import RAW_PREFIX, row_days
 from orchestration.errors import MappingError, SourceColumnMissing
 from orchestration.sources.base import EventBatch
@@ -30,7 +31,7 @@ from orchestration.sources.files import column_names, read_file
 from orchestration.sources.mapping import ColumnMapping, TableMapping, TabularMapping, read_mapping
 
 BATCH_ROWS = 1_000_000
-INSTANTS = ("event_at", "received_at", "first_seen_at", "created_at", "published_at")
+INSTANTS = ("event_at", "received_at", "first_seen_at", "created_at", "published_at", "day")
 _HASH_KEYS = ("attune-event-id1", "attune-event-id2")
 _Unit = Literal["s", "ms", "us"]
 _HAS_ZONE = r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$"
@@ -67,6 +68,7 @@ class TabularSource:
             ("items", mapping.items),
             ("customers", mapping.customers),
             ("content", mapping.content),
+            ("marketing_spend", mapping.marketing_spend),
         )
         for section, tables in sections:
             for table in tables:
@@ -104,6 +106,9 @@ class TabularSource:
 
     def content(self) -> pd.DataFrame:
         return self._entities(self.mapping.content, "content", CONTENT_SCHEMA.names)
+
+    def marketing_spend(self) -> pd.DataFrame:
+        return self._entities(self.mapping.marketing_spend, "marketing_spend", SPEND_SCHEMA.names)
 
     def _batches(self, days: list[date]) -> list[list[date]]:
         batches: list[list[date]] = []

@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from feature_repo.layout import Home
+from feature_repo.marketing import SPEND_SCHEMA
 from orchestration.mart_files import MARTS
 from orchestration.marts import TRANSFORMS
+from orchestration.parquet_files import write_atomically
 from tests.integration.landed import (
     Event,
     Transforms,
@@ -65,7 +67,32 @@ def shop(seed: int) -> list[Event]:
                     **(line if kind in ("purchase", "return") else {}),
                 )
             )
+    events += messages(draw)
     return [row for row in events if row["event_at"].date() <= DAYS[-1]]
+
+
+def messages(draw: random.Random) -> list[Event]:
+    """A campaign sent twice, with somebody held out, opened days later; answers, and what came of them."""
+    events: list[Event] = []
+    for day in (3, 9, 17, 23):
+        for number in range(9):
+            user, name, when = f"u{number}", f"m{day}-{number}", f"2024-05-{day:02} 08:0{number}"
+            kind = "campaign_holdout" if number % 4 == 0 else "email_sent"
+            events.append(event(name, kind, when, user_id=user, campaign_id=f"c{day % 2}", channel="email"))
+            if kind == "email_sent" and draw.random() < 0.5:
+                opened = f"2024-05-{day + draw.randrange(5):02} 20:1{number}"
+                events.append(
+                    event(f"{name}-o", "email_open", opened, user_id=user, campaign_id=f"c{day % 2}")
+                )
+            context = '{"algorithm": "als", "kind": "recommendations", "position": 1, "release": "r"}'
+            answer = {"user_id": user, "item_id": f"i{number % 7}", "recommendation_id": name}
+            events.append(
+                event(f"{name}-r", "recommendation_served", when, channel="api", context=context, **answer)
+            )
+            if draw.random() < 0.5:
+                clicked = f"2024-05-{day + draw.randrange(8):02} 21:1{number}"
+                events.append(event(f"{name}-c", "recommendation_click", clicked, **answer))
+    return events
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +107,8 @@ def built(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> H
         customers=[{"user_id": "u1", "location": "France"}, {"user_id": "silent", "age": 40}],
     )
     land(home, shop(seed=1))
+    spend = {"day": FIRST_DAY, "channel": "search", "campaign_id": None, "amount": 12.5}
+    write_atomically(home.marketing_spend_file, pa.Table.from_pylist([spend], SPEND_SCHEMA))
     transforms.run(home, full_refresh=True, command="build")
     return home
 
@@ -106,8 +135,12 @@ def test_thirty_days_rebuilt_in_random_order_equal_one_full_refresh(
     refreshed = copy_home(home, tmp_path / "refreshed")
     transforms.run(refreshed, full_refresh=True)
     order = random.Random(3).sample(DAYS, len(DAYS))
-    for day in order:
-        transforms.run(home, [day])
+    while order:
+        # One, then three, so that half as many runs meet both a day alone and days that lie apart.
+        for size in (1, 3):
+            days, order = order[:size], order[size:]
+            if days:
+                transforms.run(home, days)
     assert_same_marts(home, refreshed)
     past_midnight = "select count(*) from marts.sessions where cast(ended_at as date) > session_date"
     over_days = "select count(*) from marts.orders where last_line_date > order_date"
@@ -120,7 +153,7 @@ def test_days_that_arrive_in_random_order_equal_one_full_refresh(
 ) -> None:
     home = Home(tmp_path / "home")
     land_catalogue(home)
-    for name in ("items.parquet", "customers.parquet"):
+    for name in ("items.parquet", "customers.parquet", "marketing_spend.parquet"):
         (home.landing / name).write_bytes((built.landing / name).read_bytes())
     order = random.Random(4).sample(DAYS, len(DAYS))
     for position in range(0, len(order), 6):
@@ -265,3 +298,28 @@ def test_every_mart_that_is_published_has_a_contract_and_a_key_test() -> None:
         assert model["description"].startswith("One row per"), mart.name
         assert all(column["data_type"] and column["description"] for column in model["columns"]), mart.name
         assert any("is_key" in test for test in model["data_tests"]), mart.name
+
+
+def test_distinct_users_of_any_period_add_up_from_the_gaps(built: Home) -> None:
+    for first, last in ((1, 30), (10, 16), (30, 30)):
+        period = f"event_date between date '2024-05-{first:02}' and date '2024-05-{last:02}'"
+        counted = rows(built, f"select count(distinct user_id) from marts.user_daily where {period}")
+        added = rows(
+            built,
+            f"select sum(user_count) from marts.activity_gaps where {period} and activity = 'active' and "
+            f"(gap_days = 0 or event_date - cast(gap_days as integer) < date '2024-05-{first:02}')",
+        )
+        assert counted == added != [(0,)]
+
+
+def test_every_dimension_adds_up_to_the_whole(built: Home) -> None:
+    sums = rows(
+        built,
+        "select dimension, sum(session_count), round(sum(revenue), 6), sum(order_count) from "
+        "marts.metrics_daily where dimension <> 'category' group by dimension order by dimension",
+    )
+    assert [row[0] for row in sums] == ["all", "channel", "customer_type", "device_type"]
+    assert {row[1:] for row in sums} == {sums[0][1:]}
+    whole = rows(built, "select sum(amount) from marts.orders")[0][0]
+    credited = rows(built, "select sum(linear_revenue) from marts.attribution_daily")[0][0]
+    assert whole == pytest.approx(float(sums[0][2])) == credited

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.layout import Home
 from feature_repo.validation import validate_events
 from orchestration.errors import MappingError, SourceMissing, SourceUnreadable
-from orchestration.landing import land_days, landing_summary
+from orchestration.landing import land_days, landing_summary, quarantine_reasons
 from orchestration.sources import tabular
 from orchestration.sources.base import Source, open_source
 
@@ -209,3 +210,27 @@ def test_an_unreadable_data_file_is_named(tmp_path: Path) -> None:
     shop(tmp_path, csv="id,what,who,thing,when\n1,view\n")
     with pytest.raises(SourceUnreadable, match=r"events\.csv: cannot be read \(CSV parse error"):
         open_source("tabular", tmp_path)
+
+
+def test_marketing_spend_is_landed_by_day_and_a_day_given_again_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mapping.yml").write_text(
+        """
+events: {files: events.csv, columns: {event_type: {constant: page_view}, event_at: at}}
+marketing_spend: {files: spend.csv, columns: {day: on, channel: where, amount: cost}}
+"""
+    )
+    (tmp_path / "events.csv").write_text("at\n2025-03-01T10:00:00Z\n")
+    home = Home(tmp_path / "home")
+    for rows in (
+        "2025-03-01,Search,10.5\n2025-03-02,social,2",
+        "2025-03-02,social,3\n2025-03-02,,4\nsoon,x,1",
+    ):
+        (tmp_path / "spend.csv").write_text(f"on,where,cost\n{rows}\n")
+        report = land_days(home, open_source("tabular", tmp_path))
+    landed = pq.read_table(home.marketing_spend_file).to_pylist()
+    assert [(str(row["day"]), row["channel"], row["amount"]) for row in landed] == [
+        ("2025-03-01", "search", 10.5),
+        ("2025-03-02", "social", 3.0),
+    ]
+    assert report.undated == 2
+    assert quarantine_reasons(home).keys() == {"marketing_spend_missing_channel", "marketing_spend_bad_day"}

@@ -63,6 +63,7 @@ select
     count(*) as event_count,
     {{ count_where("event_type = 'product_view'") }} as view_count,
     {{ count_where("event_type = 'add_to_cart'") }} as cart_count,
+    {{ count_where("event_type = 'checkout_start'") }} as checkout_count,
     {{ count_where("event_type = 'search'") }} as search_count,
     {{ count_where("event_type = 'email_open'") }} as email_open_count,
     {{ count_where("event_type = 'return'") }} as return_count,

@@ -1,0 +1,154 @@
+"""What the analysis assets work out from the published marts, written as small Parquet for the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.layout import Home
+from orchestration.errors import NothingToDo
+from orchestration.marts import current_manifest
+from orchestration.parquet_files import write_atomically
+from training.attribution import Arm, count_transitions, incremental_revenue, removal_effects, shares
+from training.errors import NotEnoughData
+
+JOURNEY_DAYS = 90
+WINDOW_DAYS = 30
+"""As var `attribution_window_days` of the transforms."""
+
+CREDIT_SCHEMA = pa.schema(
+    [
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("removal_effect", pa.float64(), nullable=False),
+        pa.field("share", pa.float64(), nullable=False),
+        pa.field("revenue", pa.float64(), nullable=False),
+        pa.field("first_date", pa.date32(), nullable=False),
+        pa.field("last_date", pa.date32(), nullable=False),
+    ]
+)
+"""One row per channel: its removal effect over the journeys of the last 90 days, its share of all effects,
+and that share of the revenue of the orders with a touch."""
+
+EFFECTS_SCHEMA = pa.schema(
+    [
+        pa.field("event_date", pa.date32(), nullable=False),
+        pa.field("campaign_id", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("treated_users", pa.int64(), nullable=False),
+        pa.field("held_out_users", pa.int64(), nullable=False),
+        pa.field("incremental_revenue", pa.float64(), nullable=False),
+        pa.field("variance", pa.float64(), nullable=False),
+    ]
+)
+"""One row per campaign and day of sending with a held-out arm: what it earned in the window after, over what
+its customers spend anyway. Rows, and variances, may be added."""
+
+ARM_COLUMNS = (
+    "user_count",
+    "revenue",
+    "revenue_squared",
+    "prior_spend",
+    "prior_spend_squared",
+    "prior_spend_by_revenue",
+)
+
+
+def analyse_attribution(home: Home) -> dict[str, Any]:
+    """Writes `channel_credit` and `campaign_effects`; says how much there is. Raises NothingToDo."""
+    manifest = current_manifest(home)
+    if manifest is None or manifest.data_until is None:
+        raise NothingToDo("no tables are published; materialize transforms/marts first.")
+    credit = channel_credit(home)
+    effects = campaign_effects(home)
+    write_atomically(home.analysis("channel_credit"), credit)
+    write_atomically(home.analysis("campaign_effects"), effects)
+    return {
+        "channels": credit.num_rows,
+        "campaigns": effects.num_rows,
+        "incremental_revenue": round(sum(effects["incremental_revenue"].to_pylist()), 2),
+    }
+
+
+def channel_credit(home: Home) -> pa.Table:
+    """The Markov credit of the last 90 days; empty where no journey ends in an order."""
+    manifest = current_manifest(home)
+    assert manifest is not None and manifest.data_until is not None
+    last = manifest.data_until
+    first = last - timedelta(days=JOURNEY_DAYS - 1)
+    touches = _days(home, "touchpoints", first, ["visitor_id", "channel", "touched_at"])
+    orders = _days(home, "orders", first, ["visitor_id", "ordered_at"])
+    chain = count_transitions(
+        touches.assign(at=_micros(touches["touched_at"])),
+        orders.assign(at=_micros(orders["ordered_at"])),
+        WINDOW_DAYS,
+    )
+    try:
+        effects = removal_effects(chain)
+    except NotEnoughData:
+        return CREDIT_SCHEMA.empty_table()
+    credited = pq.read_table(
+        home.mart("attribution_daily"),
+        columns=["linear_revenue"],
+        filters=[("event_date", ">=", first), ("channel", "!=", "none")],
+    )
+    revenue = sum(credited["linear_revenue"].to_pylist())
+    return pa.Table.from_pylist(
+        [
+            {
+                "channel": channel,
+                "removal_effect": effects[channel],
+                "share": share,
+                "revenue": share * revenue,
+                "first_date": first,
+                "last_date": last,
+            }
+            for channel, share in shares(effects).items()
+        ],
+        CREDIT_SCHEMA,
+    )
+
+
+def campaign_effects(home: Home) -> pa.Table:
+    """The incremental revenue of each campaign with a held-out arm."""
+    sums = pq.read_table(home.mart("campaigns_daily")).to_pandas()
+    return pa.Table.from_pylist(list(_effects(sums)), EFFECTS_SCHEMA)
+
+
+def _effects(sums: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (day, campaign, channel), rows in sums.groupby(["event_date", "campaign_id", "channel"], sort=True):
+        arms = {row["arm"]: Arm(*(row[name] for name in ARM_COLUMNS)) for _, row in rows.iterrows()}
+        try:
+            effect = incremental_revenue(arms["treated"], arms["held_out"])
+        except (KeyError, NotEnoughData):
+            continue
+        yield {
+            "event_date": day,
+            "campaign_id": campaign,
+            "channel": channel,
+            "treated_users": arms["treated"].users,
+            "held_out_users": arms["held_out"].users,
+            "incremental_revenue": effect.incremental_revenue,
+            "variance": effect.variance,
+        }
+
+
+def _days(home: Home, mart: str, first: Any, columns: list[str]) -> pd.DataFrame:
+    """These columns of the files of a mart's days from `first` on."""
+    files = sorted(path for path in home.mart(mart).glob("*.parquet") if _is_since(path, first))
+    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in files]
+    return pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=columns)
+
+
+def _is_since(path: Path, first: Any) -> bool:
+    # A mart without rows has one empty file, whose name is no day; it sorts after the days and does no harm.
+    return path.stem >= str(first)
+
+
+def _micros(instants: pd.Series) -> pd.Series:
+    return pd.to_datetime(instants, utc=True).dt.as_unit("us").astype("int64")

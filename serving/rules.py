@@ -85,9 +85,7 @@ class BusinessRules:
         self._always = always
         self._conditional = tuple(rule for rule in book.enabled if rule not in always)
         self.needs_segment = any(rule.when.segments for rule in self._conditional)
-        self.may_need_seen = any(
-            rule.then.exclude_seen or rule.then.respect_brand_preferences for rule in book.enabled
-        )
+        self.may_need_seen = any(rule.then.needs_seen for rule in book.enabled)
         self._effects.clear()
 
     async def start(self) -> None:

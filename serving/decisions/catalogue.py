@@ -1,5 +1,6 @@
 """The catalogue of one release in the form that decisions look things up in: lists over item positions."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,10 @@ class CatalogueIndex:
     """One entry per item position, unless said otherwise.
 
     `category_of` and `brand_of` number the names (-1: unknown). `margins` is (price - cost) / price, at least
-    0, over the largest of the catalogue; 0 where unknown. `popular` is what to fill up with, best first:
-    positions, each with what proposed it.
+    0, over the largest of the catalogue; 0 where unknown. `novelties` says how little known an item is: its
+    self-information by the released numbers of buyers (Vargas & Castells 2011), scaled from 0 for the most
+    bought to 1 for the least bought in a list and for what is in none. `popular` is what to fill up with,
+    best first: positions, each with what proposed it.
     """
 
     item_ids: Sequence[str]
@@ -32,6 +35,7 @@ class CatalogueIndex:
     brand: Sequence[str | None]
     prices: Sequence[float | None]
     margins: Sequence[float]
+    novelties: Sequence[float]
     out_of_stock: frozenset[int]
     category_of: Sequence[int]
     brand_of: Sequence[int]
@@ -148,6 +152,7 @@ def index_catalogue(items: ItemTable, popularity: Popularity, relations: Relatio
         brand=items.brand,
         prices=prices,
         margins=_margins(items.price, items.cost),
+        novelties=_novelties(items.item_ids, popularity),
         out_of_stock=frozenset(np.flatnonzero(items.stock <= 0).tolist()),
         category_of=category_of,
         brand_of=brand_of,
@@ -178,6 +183,21 @@ def _margins(prices: npt.NDArray[np.float64], costs: npt.NDArray[np.float64]) ->
     largest = float(shares.max(initial=0.0))
     scaled = shares / largest if largest > 0 else shares
     return [round(float(share), 6) for share in scaled]
+
+
+def _novelties(item_ids: Sequence[str], popularity: Popularity) -> list[float]:
+    """By the logarithm of the buyers, from the most bought item down to the least that a list still names."""
+    lists = (popularity.overall, *popularity.by_category.values())
+    buyers = {
+        item: score for ranked in lists for item, score in zip(ranked.item_ids, ranked.scores, strict=True)
+    }
+    known = [score for score in buyers.values() if score > 0]
+    most, least = max(known, default=1.0), min(known, default=1.0)
+    reach = math.log(most / least) or 1.0
+    return [
+        round(math.log(most / buyers[item]) / reach, 6) if buyers.get(item, 0.0) > 0 else 1.0
+        for item in item_ids
+    ]
 
 
 def _fillers(position: Mapping[str, int], popularity: Popularity) -> list[tuple[int, str]]:

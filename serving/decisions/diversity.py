@@ -91,10 +91,10 @@ def choose(
         heappop(heap)
         chosen.append(position)
         note(position)
-    return _with_pins(chosen, fixed), capped
+    return with_pins(chosen, fixed), capped
 
 
-def _with_pins(chosen: Sequence[int], fixed: Pinned) -> list[int]:
+def with_pins(chosen: Sequence[int], fixed: Pinned) -> list[int]:
     """The list with the pinned items at their places, or at its end where it is shorter than that."""
     if not fixed:
         return list(chosen)

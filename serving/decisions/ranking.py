@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
 from serving.decisions import slots
+from serving.decisions.calibration import choose_calibrated
 from serving.decisions.candidates import (
     DEFAULT_WEIGHTS,
     FOLD_IN,
@@ -192,7 +193,13 @@ def _pick(
     for position in pinned.values():
         pool[position] = (pool[position][0] if position in pool else 0.0, PINNED, NOBODY)
     caps = effect.max_per_category, effect.max_per_brand
-    ranked, capped = choose(pool, count, index, inputs["diversity"], pinned, *caps)
+    mix = _category_mix(inputs, index) if effect.calibration else {}
+    if mix:
+        ranked, capped = choose_calibrated(
+            pool, count, index, inputs["diversity"], mix, effect.calibration, pinned, *caps
+        )
+    else:
+        ranked, capped = choose(pool, count, index, inputs["diversity"], pinned, *caps)
     if capped:
         removed[CAPS] = capped
     epsilon = inputs["explore"]
@@ -253,6 +260,16 @@ def _fill_slots(
 def _touched_categories(inputs: Mapping[str, Any], index: CatalogueIndex) -> list[str]:
     names = (index.category[index.position[item]] for item, _, _ in inputs.get("touched") or ())
     return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _category_mix(inputs: Mapping[str, Any], index: CatalogueIndex) -> dict[int, float]:
+    """The visitor's shares of the categories that this release has, by number; empty where none is known."""
+    numbers = index.category_number
+    known = {
+        numbers[name]: share for name, share in inputs.get("mix", {}).items() if name in numbers and share > 0
+    }
+    total = sum(known.values())
+    return {number: share / total for number, share in known.items()} if total > 0 else {}
 
 
 def _position(item_id: str | None, index: CatalogueIndex) -> int | None:

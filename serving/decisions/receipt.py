@@ -14,6 +14,7 @@ The inputs of a recommendation, all JSON values:
     session        categories of this session; how often each item was viewed in it
     bought_now     items bought since the batch
     seen, brands   what was bought, and the share of each brand in it, where a rule asks for that
+    mix            the share of each category in what was bought and touched, where a rule calibrates to it
     segment        the visitor's value segment, where it was read
     weights        of the blend, where they differ from the defaults
     explore        the probability that a place is explored; diversity: the strength of the penalty

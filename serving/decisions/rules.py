@@ -2,7 +2,8 @@
 
 A rule is conditions and actions, both validated. The rules that hold for a request are compiled once for each
 release into masks over item positions, so that a request only looks them up. What several rules say is
-joined so that their order never matters: exclusions add up, preferences multiply, the smallest cap counts,
+joined so that their order never matters: exclusions add up, preferences multiply, the smallest cap and the
+strongest calibration count,
 and of two pins at one position that of the higher priority stands, then that of the first id.
 """
 
@@ -71,6 +72,14 @@ class Actions(BaseModel):
     respect_brand_preferences: Strength = Field(
         default=0.0, description="The same with the visitor's share of the item's brand; true means 0.5"
     )
+    prefer_novelty: Strength = Field(
+        default=0.0, description="The same with how little known the item is; true means 0.5"
+    )
+    calibrate_categories: Strength = Field(
+        default=0.0,
+        description="Keep the mix of categories of what the visitor bought and touched: 0 is relevance alone,"
+        " 1 the mix alone; true means 0.5",
+    )
     only_categories: tuple[Text, ...] = Field(default=(), max_length=MAX_LISTED)
     exclude_categories: tuple[Text, ...] = Field(default=(), max_length=MAX_LISTED)
     only_brands: tuple[Text, ...] = Field(default=(), max_length=MAX_LISTED)
@@ -89,6 +98,12 @@ class Actions(BaseModel):
         if len(set(self.pin.values())) < len(self.pin):
             raise ValueError("pin names one item at two positions; an item is shown once")
         return self
+
+    @property
+    def needs_seen(self) -> bool:
+        """Whether what the visitor bought must be read for it."""
+        preferences = self.respect_brand_preferences + self.calibrate_categories
+        return self.exclude_seen or preferences > 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form of what differs from the defaults."""
@@ -221,6 +236,7 @@ class Effect:
     blocked: bytes
     boosts: list[float] | None
     brand_strength: float
+    calibration: float
     exclude_seen: bool
     pins: Mapping[int, tuple[int, str]]
     max_per_category: int | None
@@ -231,7 +247,7 @@ class Effect:
     @property
     def needs_seen(self) -> bool:
         """Whether what the visitor bought must be read."""
-        return self.exclude_seen or self.brand_strength > 0
+        return self.exclude_seen or self.brand_strength > 0 or self.calibration > 0
 
 
 def compile_rules(active: Iterable[Active], index: CatalogueIndex) -> Effect:
@@ -242,17 +258,22 @@ def compile_rules(active: Iterable[Active], index: CatalogueIndex) -> Effect:
     blocked = bytearray(len(index.item_ids))
     boosts: list[float] | None = None
     brand_strength = 0.0
+    calibration = 0.0
     pins: dict[int, tuple[int, str]] = {}
     for number, rule in enumerate(held, 1):
         for position in blocked_positions(rule.then, index):
             if not blocked[position]:
                 blocked[position] = min(number, 255)
-        if rule.then.prefer_high_margin:
-            strength = rule.then.prefer_high_margin
-            before = boosts or [1.0] * len(index.item_ids)
-            gained = ((1.0 + strength * share) / (1.0 + strength) for share in index.margins)
-            boosts = [each * gain for each, gain in zip(before, gained, strict=True)]
+        for strength, shares in (
+            (rule.then.prefer_high_margin, index.margins),
+            (rule.then.prefer_novelty, index.novelties),
+        ):
+            if strength:
+                before = boosts or [1.0] * len(index.item_ids)
+                gained = ((1.0 + strength * share) / (1.0 + strength) for share in shares)
+                boosts = [each * gain for each, gain in zip(before, gained, strict=True)]
         brand_strength = 1.0 - (1.0 - brand_strength) * (1.0 - rule.then.respect_brand_preferences)
+        calibration = max(calibration, rule.then.calibrate_categories)
     for rule in sorted(held, key=lambda rule: (-rule.priority, rule.id)):
         for place, item_id in sorted(rule.then.pin.items()):
             pinned = index.position.get(item_id)
@@ -264,6 +285,7 @@ def compile_rules(active: Iterable[Active], index: CatalogueIndex) -> Effect:
         blocked=bytes(blocked),
         boosts=boosts,
         brand_strength=brand_strength,
+        calibration=calibration,
         exclude_seen=any(rule.then.exclude_seen for rule in held),
         pins=pins,
         max_per_category=_smallest(rule.then.max_per_category for rule in held),

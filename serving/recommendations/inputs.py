@@ -8,6 +8,7 @@ They say too which rung of the ladder the answer rests on:
     popular  nothing is known, nothing can be read, or nothing personal is allowed
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -150,6 +151,10 @@ def _add_seen(
         brands = _brand_shares([*seen, *(item for item, _, _ in inputs.get("touched", ()))], index)
         if brands:
             inputs["brands"] = brands
+    if effect.calibration > 0:
+        mix = _category_mix([*seen, *(item for item, _, _ in inputs.get("touched", ()))], index)
+        if mix:
+            inputs["mix"] = mix
     if "weights" in inputs and "touched" not in inputs and seen:
         # Other weights than the list's own need something to weigh: what was bought last.
         touched = touch_strengths([(item, "product_view", 0) for item in seen], None, index.position)
@@ -166,6 +171,14 @@ def _brand_shares(items: Iterable[str], index: CatalogueIndex) -> dict[str, floa
             counts[name] = counts.get(name, 0) + 1
     most = max(counts.values(), default=1)
     return {name: round(count / most, 4) for name, count in counts.items()}
+
+
+def _category_mix(items: Iterable[str], index: CatalogueIndex) -> dict[str, float]:
+    """Shares of the categories of these items, of those that have one."""
+    names = (index.category[index.position[item]] for item in items if item in index.position)
+    counts = Counter(name for name in names if name is not None)
+    total = counts.total()
+    return {name: round(count / total, 4) for name, count in sorted(counts.items())}
 
 
 def _age(at: Any, now: float) -> float:

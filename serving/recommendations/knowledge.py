@@ -152,7 +152,7 @@ class Knowledge:
     def _needs_seen(self, ask: RecommendAsk, known: Known) -> bool:
         return (
             ask.exclude_seen
-            or (ask.rules is not None and (ask.rules.exclude_seen or ask.rules.respect_brand_preferences > 0))
+            or (ask.rules is not None and ask.rules.needs_seen)
             or self._rules.may_need_seen
             or ask.weights is not None
             or bool(known.values)

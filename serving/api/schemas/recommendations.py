@@ -123,6 +123,12 @@ class BusinessSwitches(BaseModel):
         default=False, description="true, or a strength from 0 to 1"
     )
     respect_brand_preferences: bool | Annotated[float, Field(ge=0, le=1)] = False
+    prefer_novelty: bool | Annotated[float, Field(ge=0, le=1)] = Field(
+        default=False, description="Less known items first: true, or a strength from 0 to 1"
+    )
+    calibrate_categories: bool | Annotated[float, Field(ge=0, le=1)] = Field(
+        default=False, description="Keep the visitor's mix of categories: true, or a strength from 0 to 1"
+    )
     exclude_seen: bool = False
     max_per_category: int | None = Field(default=None, ge=1, le=100)
     max_per_brand: int | None = Field(default=None, ge=1, le=100)

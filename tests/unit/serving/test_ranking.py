@@ -229,6 +229,16 @@ def test_brand_and_margin_preferences_change_the_order() -> None:
     assert shown(inputs(stored=equal))[:2] == ["pot", "lamp"]
 
 
+def test_a_list_is_calibrated_to_the_mix_of_its_inputs() -> None:
+    stored = {**STORED, "items": ["mug", "cup", "lamp"], "scores": [1.0, 0.9, 0.8], "kinds": [0, 0, 0]}
+    values = inputs(stored=stored, limit=2, diversity=0.0)
+    assert shown(values) == ["mug", "cup"]
+    even = values | {"mix": {"kitchen": 0.5, "light": 0.5, "sold long ago": 0.3}}
+    assert set(shown(even, Actions(calibrate_categories=0.5))) == {"mug", "lamp"}
+    # Nothing is known of the visitor, or no rule asks for it: the plain list.
+    assert shown(values, Actions(calibrate_categories=0.5)) == shown(even) == ["mug", "cup"]
+
+
 def test_what_was_seen_is_left_out_where_that_is_asked() -> None:
     assert "mug" not in shown(inputs(stored=STORED, exclude_seen=True, seen=["mug"]))
     assert "mug" in shown(inputs(stored=STORED, seen=["mug"]))

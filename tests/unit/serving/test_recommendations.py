@@ -217,9 +217,23 @@ def test_a_page_of_slots_has_the_kinds_asked_for() -> None:
     run(scenario)
 
 
+def test_a_calibrated_answer_keeps_the_mix_in_its_receipt() -> None:
+    async def scenario(client: httpx.AsyncClient, _: Runtime, __: FakeUserStore) -> None:
+        body = {"limit": 3, "business_rules": {"calibrate_categories": 0.4, "prefer_novelty": True}}
+        answer = (await client.post("/api/v1/personalize/recommendations/anna", json=body)).json()
+        receipt = (await client.get(f"/api/v1/decisions/{answer['decision_id']}")).json()
+        assert receipt["identical"]
+        assert sum(receipt["inputs"]["mix"].values()) == pytest.approx(1.0, abs=1e-3)
+        then = {name: value for rule in receipt["inputs"]["rules"] for name, value in rule["then"].items()}
+        assert (then["calibrate_categories"], then["prefer_novelty"]) == (0.4, 0.5)
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
+        ({"business_rules": {"calibrate_categories": 1.5}}, "calibrate_categories"),
         ({"recommendation_types": {"horoscopes": 1}}, "is no slot"),
         ({"recommendation_types": {"similar_products": 0}}, "asks for no item"),
         ({"algorithms": {"astrology": 1}}, "is no algorithm"),

@@ -145,6 +145,8 @@ actions = st.builds(
     exclude_seen=st.booleans(),
     prefer_high_margin=st.sampled_from([0.0, 0.3, 1.0]),
     respect_brand_preferences=st.sampled_from([0.0, 0.5]),
+    prefer_novelty=st.sampled_from([0.0, 0.4]),
+    calibrate_categories=st.sampled_from([0.0, 0.2, 0.7]),
     exclude_categories=st.lists(st.sampled_from(["kitchen", "light"]), max_size=1).map(tuple),
     ban=st.lists(items, max_size=2).map(tuple),
     pin=st.dictionaries(st.integers(1, 4), items, max_size=1),

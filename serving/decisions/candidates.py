@@ -144,27 +144,27 @@ def blended_pool(
     for number in best_categories:
         found = index.in_category.get(index.category_names[number], ())
         positions.update(dict.fromkeys(found[:FROM_CATEGORY]))
+    taste_of_category = {number: CATEGORY_SHARE * share for number, share in category_share.items()}.get
+    taste_of_brand = {number: BRAND_SHARE * share for number, share in brand_share.items()}.get
     category_of, brand_of = index.category_of, index.brand_of
+    stored_at, tie_of, folded_at = stored.get, ties.get, fold_in.get
     floor, room = PERSONAL_FLOOR, 1.0 - PERSONAL_FLOOR
     pool: Pool = {}
     for position in positions:
-        by_list = stored.get(position)
-        from_list = 0.0 if by_list is None else hybrid * (by_list[0] - floor) / room
-        strength, attributes, algorithm, anchor = ties.get(position, _NO_TIE)
-        folded = fold_in.get(position, 0.0)
+        strength, attributes, algorithm, anchor = tie_of(position, _NO_TIE)
+        folded = folded_at(position, 0.0)
         if folded > strength:
             strength, algorithm, anchor = folded, FOLD_IN, NOBODY
         from_behaviour = collaborative * (strength if strength < 1.0 else 1.0)
-        taste = CATEGORY_SHARE * category_share.get(
-            category_of[position], 0.0
-        ) + BRAND_SHARE * brand_share.get(brand_of[position], 0.0)
-        from_content = content * (taste if taste > attributes else attributes)
-        if by_list is not None and from_list >= from_behaviour:
-            algorithm, anchor = by_list[1], NOBODY
-        elif not algorithm:
-            algorithm = POPULAR_IN_CATEGORY
-        score = floor + room * (from_list + from_behaviour + from_content)
-        pool[position] = (score, algorithm, anchor)
+        taste = taste_of_category(category_of[position], 0.0) + taste_of_brand(brand_of[position], 0.0)
+        blend = from_behaviour + content * (taste if taste > attributes else attributes)
+        by_list = stored_at(position)
+        if by_list is not None:
+            from_list = hybrid * (by_list[0] - floor) / room
+            blend += from_list
+            if from_list >= from_behaviour:
+                algorithm, anchor = by_list[1], NOBODY
+        pool[position] = (floor + room * blend, algorithm or POPULAR_IN_CATEGORY, anchor)
     return pool
 
 

@@ -3,11 +3,13 @@
 Each place goes to the item with the largest `relevance x (1 - strength x likeness)`: the likeness to the most
 alike item chosen before, which is the released similarity where one is among the other's similar items, and
 `SAME_CATEGORY` where both are of one category. Values only fall while the list grows, so a heap that looks at
-an item again when it comes to the top gives exactly the greedy list.
+an item again when it comes to the top gives exactly the greedy list, and only what comes there is compared
+with what was chosen since it was looked at last.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from heapq import heapify, heappop, heapreplace
+from heapq import heappop, heappush
+from itertools import islice
 from typing import Protocol
 
 from serving.decisions.candidates import Pool
@@ -15,6 +17,8 @@ from serving.decisions.candidates import Pool
 SAME_CATEGORY = 0.4
 DEFAULT_STRENGTH = 0.3
 Pinned = Mapping[int, int]
+Order = Sequence[tuple[float, int]]
+"""Minus the relevance, and the position of each candidate, best first."""
 
 
 class Likeness(Protocol):
@@ -29,8 +33,13 @@ class Likeness(Protocol):
     def likeness_of(self, position: int) -> Mapping[int, float]: ...
 
 
+def by_relevance(pool: Pool) -> Order:
+    """The pool, best first; of equals the lower position."""
+    return sorted([(-candidate[0], position) for position, candidate in pool.items()])
+
+
 def choose(
-    pool: Pool,
+    order: Order,
     limit: int,
     likeness: Likeness,
     strength: float = DEFAULT_STRENGTH,
@@ -42,53 +51,61 @@ def choose(
 
     `pinned` maps places (from 0) to positions; they count towards the caps and are never kept out by them.
     """
-    pinned = pinned or {}
-    fixed = {place: position for place, position in pinned.items() if place < limit}
+    fixed = {place: position for place, position in (pinned or {}).items() if place < limit}
     category_of, brand_of, likeness_of = likeness.category_of, likeness.brand_of, likeness.likeness_of
-    candidates = pool.keys()
-    taken = set(fixed.values())
-    heap = [(-candidate[0], position) for position, candidate in pool.items() if position not in taken]
-    heapify(heap)
-    alike: dict[int, float] = {}
+    is_capped = max_per_category is not None or max_per_brand is not None
     categories: dict[int, int] = {}
     brands: dict[int, int] = {}
-    chosen: list[int] = []
-    capped: list[int] = []
+    rows: list[Mapping[int, float]] = []
 
     def note(position: int) -> None:
         category = category_of[position]
         categories[category] = categories.get(category, 0) + 1
-        if max_per_brand is not None:
+        if is_capped:
             brands[brand_of[position]] = brands.get(brand_of[position], 0) + 1
         if strength:
-            scores = likeness_of(position)
-            for other in scores.keys() & candidates:
-                if alike.get(other, 0.0) < scores[other]:
-                    alike[other] = scores[other]
+            rows.append(likeness_of(position))
 
     for position in fixed.values():
         note(position)
+    taken = set(fixed.values())
+    untouched = iter(order)
+    fresh = next(untouched, None)
+    # What came up and fell: value, position, relevance, how many of `rows` it was compared with, and the
+    # largest likeness in them.
+    fallen: list[tuple[float, int, float, int, float]] = []
+    chosen: list[int] = []
+    capped: list[int] = []
     room = limit - len(fixed)
-    is_capped = max_per_category is not None or max_per_brand is not None
-    while heap and len(chosen) < room:
-        value, position = heap[0]
+    while len(chosen) < room:
+        if fresh is not None and (not fallen or fresh < fallen[0]):
+            value, position = fresh
+            relevance, done, likest = value, 0, 0.0
+            fresh = next(untouched, None)
+            if position in taken:
+                continue
+        elif fallen:
+            value, position, relevance, done, likest = heappop(fallen)
+        else:
+            break
         category = category_of[position]
         if is_capped and (
             is_full(categories, category, max_per_category)
             or is_full(brands, brand_of[position], max_per_brand)
         ):
             capped.append(position)
-            heappop(heap)
             continue
-        if strength:
-            likest = alike.get(position, 0.0)
+        if done < len(rows):
+            for row in rows[done:]:
+                alike = row.get(position, 0.0)
+                if alike > likest:
+                    likest = alike
             if likest < SAME_CATEGORY and category >= 0 and category in categories:
                 likest = SAME_CATEGORY
-            present = -pool[position][0] * (1.0 - strength * likest)
+            present = relevance * (1.0 - strength * likest)
             if present > value:
-                heapreplace(heap, (present, position))
+                heappush(fallen, (present, position, relevance, len(rows), likest))
                 continue
-        heappop(heap)
         chosen.append(position)
         note(position)
     return with_pins(chosen, fixed), capped
@@ -108,7 +125,7 @@ def with_pins(chosen: Sequence[int], fixed: Pinned) -> list[int]:
 
 
 def tail_of(
-    pool: Pool,
+    order: Order,
     chosen: Collection[int],
     count: int,
     likeness: Likeness,
@@ -120,15 +137,13 @@ def tail_of(
     Whichever of them take places in the list, the caps hold.
     """
     present = set(chosen)
-    rest = sorted(
-        ((-candidate[0], position) for position, candidate in pool.items() if position not in present)
-    )
+    rest = (position for _, position in order if position not in present)
     if max_per_category is None and max_per_brand is None:
-        return [position for _, position in rest[:count]]
+        return list(islice(rest, count))
     categories = _counts(chosen, likeness.category_of)
     brands = _counts(chosen, likeness.brand_of)
     tail: list[int] = []
-    for _, position in rest:
+    for position in rest:
         category, brand = likeness.category_of[position], likeness.brand_of[position]
         if is_full(categories, category, max_per_category) or is_full(brands, brand, max_per_brand):
             continue

@@ -31,9 +31,13 @@ def rerank(
     if not boosts and not tired:
         return pool
     scale = 1.0 / (1.0 + CATEGORY_BOOST)
+    factor_of = {number: (1.0 + boost) * scale for number, boost in boosts.items()}.get
     category_of = index.category_of
-    moved: Pool = {}
-    for position, (score, algorithm, anchor) in pool.items():
-        score *= (1.0 + boosts.get(category_of[position], 0.0)) * scale
-        moved[position] = (score * TIRED if position in tired else score, algorithm, anchor)
+    moved: Pool = {
+        position: (score * factor_of(category_of[position], scale), algorithm, anchor)
+        for position, (score, algorithm, anchor) in pool.items()
+    }
+    for position in tired & moved.keys():
+        score, algorithm, anchor = moved[position]
+        moved[position] = (score * TIRED, algorithm, anchor)
     return moved

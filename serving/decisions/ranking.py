@@ -31,7 +31,7 @@ from serving.decisions.candidates import (
     stored_pool,
 )
 from serving.decisions.catalogue import POPULAR, POPULAR_RECENTLY, CatalogueIndex
-from serving.decisions.diversity import choose, tail_of
+from serving.decisions.diversity import by_relevance, choose, tail_of
 from serving.decisions.exploration import TAIL, explore
 from serving.decisions.live_rerank import rerank
 from serving.decisions.rules import Effect
@@ -193,17 +193,18 @@ def _pick(
     for position in pinned.values():
         pool[position] = (pool[position][0] if position in pool else 0.0, PINNED, NOBODY)
     caps = effect.max_per_category, effect.max_per_brand
+    order = by_relevance(pool)
     mix = _category_mix(inputs, index) if effect.calibration else {}
     if mix:
         ranked, capped = choose_calibrated(
             pool, count, index, inputs["diversity"], mix, effect.calibration, pinned, *caps
         )
     else:
-        ranked, capped = choose(pool, count, index, inputs["diversity"], pinned, *caps)
+        ranked, capped = choose(order, count, index, inputs["diversity"], pinned, *caps)
     if capped:
         removed[CAPS] = capped
     epsilon = inputs["explore"]
-    tail = tail_of(pool, (*ranked, *capped), TAIL, index, *caps) if epsilon else []
+    tail = tail_of(order, (*ranked, *capped), TAIL, index, *caps) if epsilon else []
     fixed = {place for place, position in enumerate(ranked) if position in pinned.values()} if pinned else ()
     positions, propensities = explore(ranked, tail, epsilon, inputs["id"], fixed)
     slot = slots.PERSONALIZED_PICKS if inputs.get("slots") else None

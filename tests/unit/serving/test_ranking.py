@@ -18,7 +18,7 @@ from serving.decisions.candidates import (
     stored_pool,
     touch_strengths,
 )
-from serving.decisions.diversity import choose, tail_of
+from serving.decisions.diversity import by_relevance, choose, tail_of
 from serving.decisions.exploration import draws, explore
 from serving.decisions.live_rerank import rerank
 from serving.decisions.ranking import decide, reason
@@ -134,19 +134,19 @@ def test_the_lazy_heap_gives_the_greedy_list(pool: Pool, limit: int, strength: f
             return pool[position][0] * (1 - strength * likest), -position
 
         expected.append(max(rest, key=value))
-    assert choose(pool, limit, INDEX, strength)[0] == expected
+    assert choose(by_relevance(pool), limit, INDEX, strength)[0] == expected
 
 
 def test_without_strength_the_order_is_that_of_scores() -> None:
     pool: Pool = {MUG: (0.9, "a", NOBODY), CUP: (0.8, "a", NOBODY), LAMP: (0.7, "a", NOBODY)}
-    assert choose(pool, 3, INDEX, 0.0)[0] == [MUG, CUP, LAMP]
-    assert choose(pool, 3, INDEX, 0.5)[0] == [MUG, LAMP, CUP], "a cup is like a mug"
+    assert choose(by_relevance(pool), 3, INDEX, 0.0)[0] == [MUG, CUP, LAMP]
+    assert choose(by_relevance(pool), 3, INDEX, 0.5)[0] == [MUG, LAMP, CUP], "a cup is like a mug"
 
 
 @given(pools, st.integers(1, 6), st.integers(1, 2), st.sets(st.integers(0, 5), max_size=2))
 def test_caps_hold_whatever_the_tail_puts_in(pool: Pool, limit: int, cap: int, drawn: set[int]) -> None:
-    ranked, _ = choose(pool, limit, INDEX, 0.3, None, cap)
-    tail = tail_of(pool, ranked, 20, INDEX, cap)
+    ranked, _ = choose(by_relevance(pool), limit, INDEX, 0.3, None, cap)
+    tail = tail_of(by_relevance(pool), ranked, 20, INDEX, cap)
     everything = Counter(INDEX.category_of[each] for each in (*ranked, *tail) if INDEX.category_of[each] >= 0)
     assert all(count <= cap for count in everything.values())
     assert not set(ranked) & set(tail)

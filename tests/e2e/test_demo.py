@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def demo(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "orchestration.cli", "demo", "--users", "300", "--days", "250", *options],
-        env={**os.environ, "ATTUNE_HOME": str(home)},
+        env={**os.environ, "ATTUNE_HOME": str(home), "ATTUNE_CUTOFFS": "1"},
         cwd=ROOT,
         capture_output=True,
         text=True,

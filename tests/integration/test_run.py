@@ -59,7 +59,7 @@ def command(home: Path, world: Path, *options: str) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "ATTUNE_HOME": str(home)}
+    return {**os.environ, "ATTUNE_HOME": str(home), "ATTUNE_CUTOFFS": "1"}
 
 
 def attune_run(home: Path, world: Path, *options: str) -> subprocess.CompletedProcess[str]:

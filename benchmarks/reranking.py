@@ -38,7 +38,7 @@ from feature_repo.layout import Home
 from serving.decisions.calibration import choose_calibrated, divergence
 from serving.decisions.candidates import NOBODY, PERSONAL_FLOOR, Pool
 from serving.decisions.catalogue import CatalogueIndex, index_catalogue
-from serving.decisions.diversity import choose
+from serving.decisions.diversity import by_relevance, choose
 from serving.decisions.rules import Actions, HeldRule, compile_rules
 from training.artifacts import ITEM_SCHEMA, ItemTable, Relations
 from training.candidates import BlendChoice
@@ -99,7 +99,7 @@ Rerank = Callable[[int], list[int]]
 
 
 def _diverse(world: World, strength: float) -> Rerank:
-    return lambda customer: choose(world.pools[customer], LENGTH, world.index, strength)[0]
+    return lambda customer: choose(by_relevance(world.pools[customer]), LENGTH, world.index, strength)[0]
 
 
 def _boosted(action: str, world: World, strength: float) -> Rerank:
@@ -109,7 +109,7 @@ def _boosted(action: str, world: World, strength: float) -> Rerank:
     def rerank(customer: int) -> list[int]:
         pool = world.pools[customer]
         boosted = {item: (score * boosts[item], kind, tied) for item, (score, kind, tied) in pool.items()}
-        return choose(boosted, LENGTH, world.index, 0.0)[0]
+        return choose(by_relevance(boosted), LENGTH, world.index, 0.0)[0]
 
     return rerank
 

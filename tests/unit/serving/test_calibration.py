@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving.decisions.calibration import choose_calibrated, divergence
 from serving.decisions.candidates import NOBODY, Pool
 from serving.decisions.catalogue import index_catalogue
-from serving.decisions.diversity import choose
+from serving.decisions.diversity import by_relevance, choose
 from serving.decisions.rules import Actions, HeldRule, compile_rules
 from tests.fakes import CATALOGUE, tiny_popularity, tiny_relations
 from training.artifacts import ItemTable
@@ -73,10 +73,10 @@ def test_divergence_is_none_for_the_same_mix_and_bounded_for_none_of_it() -> Non
 def test_without_strength_it_is_the_plain_list(
     scores: list[float], diversity: float, limit: int, cap: int | None, pinned: dict[int, int]
 ) -> None:
-    arguments: Any = (pool(*scores), limit, TEN, diversity)
-    plain, _ = choose(*arguments, pinned, cap)
+    candidates = pool(*scores)
+    plain, _ = choose(by_relevance(candidates), limit, TEN, diversity, pinned, cap)
     # Equal values may be taken in another order: what is chosen has the same worth.
-    found, _ = choose_calibrated(*arguments, {0: 0.5, 1: 0.5}, 0.0, pinned, cap)
+    found, _ = choose_calibrated(candidates, limit, TEN, diversity, {0: 0.5, 1: 0.5}, 0.0, pinned, cap)
     assert len(found) == len(plain)
     if len(set(scores)) == len(scores) and diversity == 0:
         assert found == plain

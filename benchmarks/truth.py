@@ -33,12 +33,14 @@ from orchestration.simulation.catalogue import draw_catalogue
 from orchestration.simulation.population import draw_population
 from orchestration.simulator import simulate
 from orchestration.sources.base import open_source
+from training.baskets import read_baskets
 from training.bgnbd import fit_bgnbd
 from training.churn import fit_churn, score_churn
 from training.clv import fit_clv, score_clv
 from training.config import AlsConfig, BlendConfig, PopularityConfig
 from training.dataset import customer_frame, data_range, scoring_frame
 from training.popularity import PopularityScorer
+from training.price_response import PRIOR_MEAN, SOURCES, price_response
 from training.recommenders import fit_recommender, train_recommenders
 from training.splits import folds
 from training.top_items import Scorer, score_blocks
@@ -171,7 +173,10 @@ def churn(world: World) -> list[Row]:
 
 
 def lifetime_value(world: World) -> list[Row]:
-    """Predicted spend against what the simulator expects each customer to spend."""
+    """Predicted spend against what the simulator expects each customer to spend.
+
+    The simulator's level is itself an approximation, good to about a tenth of what is then spent.
+    """
     labelled, now = world.customers
     predicted = score_clv(fit_clv(labelled, seed=world.seed), now)["clv"].to_numpy(dtype=np.float64)
     users = world.truth("users").loc[now["user_id"]]
@@ -192,6 +197,27 @@ def lifetime_value(world: World) -> list[Row]:
             "past spend",
         )
         for name, ideal, figure in figures
+    ]
+
+
+def price(world: World) -> list[Row]:
+    """Elasticities from the shop's own price changes against the exponent of the true demand curves.
+
+    The truth is how a look turns into a cart; that reduced items are also noticed more is not in it, so that
+    what is observed is steeper.
+    """
+    baskets = read_baskets(sorted(world.home.events.glob("*/*.parquet")), world.until, world.days)
+    response = price_response(baskets)
+    measured = response.source == SOURCES.index("measured")
+    items = [item for item, kept in zip(baskets.item_ids, measured, strict=True) if kept]
+    truth = -world.truth("items").loc[items, "elasticity"].to_numpy(dtype=np.float64)
+    found = response.elasticity[measured]
+    prior = np.full(len(truth), PRIOR_MEAN)
+    name = f"elasticity of {len(items)} items"
+    return [
+        Row("price", f"{name}, Spearman", _spearman(found, truth), 1.0, 0.0, SAME),
+        Row("price", f"{name}, error", _rmse(found, truth), 0.0, _rmse(prior, truth), "published median"),
+        Row("price", f"{name}, mean over truth", _ratio(found, truth), 1.0, _ratio(prior, truth), "ditto"),
     ]
 
 
@@ -245,6 +271,7 @@ ESTIMATORS = (
     Estimator("tastes", tastes),
     Estimator("churn", churn),
     Estimator("clv", lifetime_value),
+    Estimator("price", price),
     Estimator("uplift", uplift),
     Estimator("off-policy", off_policy),
 )

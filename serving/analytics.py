@@ -1,74 +1,119 @@
-"""Analytics answers: figures of the published tables, and of what this service served since.
+"""Analytics answers: dashboards over the published tables, and what this service served since.
 
-The tables are Parquet, read by DuckDB on one thread of our own; an answer is kept for as long as the version
-of the tables stays. What was served comes from the operational store and is read again after some seconds.
-The period of the tables is in data time: it ends with their last day, however long ago that is.
+The tables are read by one thread of our own, and an answer is kept for as long as the publication stays; a
+newer one is made ready beside it before it takes its place. What was served since comes from the operational
+store and is read again after some seconds. A period is in data time: it ends with the last day of the tables,
+however long ago that is.
 """
 
 import asyncio
 import contextlib
-import math
+import json
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
-
-import duckdb
+from pathlib import Path
 
 from feature_repo.layout import Home
-from serving.bundle_results import BUNDLE_EVENTS, DEFINITIONS, BundleAct, results_by_type
+from serving.bundle_results import DEFINITIONS as BUNDLE_DEFINITIONS
+from serving.dashboards import DASHBOARDS
+from serving.data_health import health_tables, model_tables
 from serving.errors import InvalidField, NoTables, StoreUnavailable
+from serving.figures import Period, Segment
+from serving.metrics import Metrics
+from serving.published import Publication, Version, version_of
 from serving.releases import ReleaseHolder
-from serving.reports import REPORTS, TABLES, Figures, Period
+from serving.served_since import DEFINITIONS, bundle_figures, served_figures
+from serving.sheets import Answer, Ask, Sheet
 from serving.store import analytics as store
 from serving.store.database import Database
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 3650
 EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
-KEPT_ANSWERS = 64
-SERVED_SECONDS = 5.0
+KEPT_ANSWERS = 256
+LIVE_SECONDS = 10.0
 WARM_SECONDS = 5.0
 MICROS = 1_000_000
-# One thread, and no copies of the files beside the system's own: as quick here, and memory stays what it is.
-ENGINE: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "memory_limit": "256MB",
-    "enable_external_file_cache": False,
-}
+DAY_MICROS = 86_400 * MICROS
 STORE_AWAY = "the operational store does not answer now"
-NEEDS_EXPERIMENT = "lift needs an experiment with a control group: see GET /api/v1/experiments"
+NEEDS_EXPERIMENT = "lift needs an experiment with a control group: see GET /dashboard/experiments"
+COMPARISONS = ("previous_period", "previous_year", "none")
 
-SERVED_DEFINITIONS = {
-    "answers": f"the latest answers, at most {store.MOST_DECISIONS}; `is_complete` says whether all",
-    "items_shown": "places in those answers",
-    "click_through_rate": "share of places whose item was clicked with the answer's recommendation_id",
-    "conversion_rate": "share of places whose item was bought with the answer's recommendation_id",
-    "revenue": "quantity times price of those purchases",
-    "personalized_share": "share of the answers that used what is known of the visitor, of those that say",
-}
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request asks of a dashboard; equal questions have one answer."""
+
+    first: date | None = None
+    last: date | None = None
+    days: int | None = None
+    compare: str = COMPARISONS[0]
+    segment: Segment | None = None
+
+    def asked(self, publication: Publication) -> Ask:
+        """The period and segment in this publication; raises InvalidField for what it does not have."""
+        period = chosen_period(publication.data_until, self.first, self.last, self.days)
+        compared = {"previous_period": period.before, "previous_year": period.year_before}.get(self.compare)
+        if self.segment is not None:
+            known = sorted(
+                {each for one in publication.book.figures.values() for each in one.dimensions} - {"all"}
+            )
+            if self.segment.dimension not in known:
+                remedy = f"write dimension:member with one of {', '.join(known)}"
+                raise InvalidField("segment", self.segment.dimension, remedy)
+        return Ask(period, compared, self.segment)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A publication, and the answers that were made of it."""
+
+    version: Version
+    publication: Publication
+    kept: OrderedDict[tuple[str, Question], Answer]
+
+    def answer(self, key: tuple[str, Question]) -> Answer:
+        """Made once; one thread at a time may ask."""
+        if key not in self.kept:
+            name, question = key
+            ask = question.asked(self.publication)
+            first = min(ask.period.first, (ask.compared or ask.period).first)
+            self.publication.read_items(first, ask.period.last)
+            sheet = Sheet(self.publication.book, ask, self.publication.currency)
+            DASHBOARDS[name](sheet)
+            self.kept[key] = sheet.content()
+            if len(self.kept) > KEPT_ANSWERS:
+                self.kept.popitem(last=False)
+        return self.kept[key]
+
+
+def _opened(home: Home, version: Version) -> _Open:
+    """The publication with the usual dashboards ready."""
+    opened = _Open(version, Publication(home), OrderedDict())
+    for name in DASHBOARDS:
+        opened.answer((name, Question()))
+    return opened
 
 
 class Analytics:
     """The analytics of one process."""
 
-    def __init__(self, home: Home, releases: ReleaseHolder, database: Database) -> None:
+    def __init__(self, home: Home, releases: ReleaseHolder, database: Database, metrics: Metrics) -> None:
         self._home = home
         self._releases = releases
         self._database = database
+        self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analytics")
-        self._connection: duckdb.DuckDBPyConnection | None = None
-        self._version: tuple[str, int, str] | None = None
-        self._data_until: date | None = None
-        self._currency: str | None = None
-        self._kept: OrderedDict[tuple[Any, ...], Figures] = OrderedDict()
-        self._served: dict[tuple[int, str | None], tuple[float, list[store.Served]]] = {}
+        self._open: _Open | None = None
+        self._opening = asyncio.Lock()
+        self._live: dict[tuple[str, ...], tuple[float, asyncio.Task[Answer]]] = {}
         self._warmer: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Have the usual reports ready before somebody asks, now and after each publication."""
+        """Have the usual dashboards ready before somebody asks, now and after each publication."""
         self._warmer = asyncio.create_task(self._keep_warm(), name="analytics-warm")
 
     async def close(self) -> None:
@@ -79,213 +124,112 @@ class Analytics:
                 await self._warmer
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def report(
-        self, name: str, first: date | None = None, last: date | None = None, days: int | None = None
-    ) -> Figures:
-        """One report over a period: `last` days of the data by default."""
+    async def dashboard(self, name: str, question: Question | None = None) -> Answer:
+        """One dashboard of the published tables; raises NoTables, or InvalidField for what none has."""
+        if self._open is None:
+            await self.refresh()
+        opened = self._open
+        assert opened is not None
+        key = (name, question or Question())
+        if key in opened.kept:
+            opened.kept.move_to_end(key)
+            return dict(opened.kept[key])
         loop = asyncio.get_running_loop()
-        return dict(await loop.run_in_executor(self._thread, self._report, name, first, last, days))
+        return dict(await loop.run_in_executor(self._thread, opened.answer, key))
 
-    async def overview(self, *period: Any) -> Figures:
+    async def refresh(self) -> None:
+        """Reads a newer publication, if there is one; until it is ready the older one answers."""
+        async with self._opening:
+            version = version_of(self._home)
+            if self._open is None or self._open.version != version:
+                self._open = await asyncio.to_thread(_opened, self._home, version)
+
+    async def overview(self, question: Question) -> Answer:
         """Key figures of the tables, and what happened since in the service."""
-        return {**await self.report("overview", *period), "live": await self._live()}
+        return await self._with_live("overview", question, ())
 
-    async def recommendation_performance(self, days: int = DEFAULT_DAYS) -> Figures:
-        """How recommendations do: shown, clicked, bought, by algorithm and by kind of answer."""
-        served, unavailable = await self._latest(days)
-        answer: Figures = {
-            "window": _window(days),
-            **await self._figures(served),
-            "by_kind": [{"kind": kind, **_counted(each)} for kind, each in _groups(served).items()],
-            "by_algorithm": _by_algorithm(served),
-            "models": self._models(),
-            "release": self._releases.current.release_id,
-            "unavailable": unavailable,
-            "definitions": SERVED_DEFINITIONS
-            | {"models": "metrics of the released models on their test fold, when they were released"},
-        }
-        if not served and not unavailable:
-            answer["unavailable"] = {"click_through_rate": "nothing was served in these days"}
-        return answer
+    async def recommendations(self, question: Question) -> Answer:
+        """What recommendations did, what they did since, and the released models."""
+        answer = await self._with_live("recommendations", question, ("served",))
+        return answer | {"release": self._releases.current.release_id}
 
-    async def bundle_performance(self, *period: Any) -> Figures:
-        """How bundles do: shown, clicked, added; and what is bought together without them."""
-        tables = await self.report("baskets", *period)
-        served, unavailable = await self._latest(DEFAULT_DAYS, "bundles")
-        acts: Mapping[str, int] = {}
-        named: list[BundleAct] = []
-        if not unavailable:
-            since = _since(DEFAULT_DAYS)
-            acts = await self._database.read(lambda c: store.event_counts(c, since, BUNDLE_EVENTS))
-            found = await self._database.read(lambda c: store.named_bundles(c, since, BUNDLE_EVENTS))
-            named = [BundleAct(*each) for each in found]
-        views, adds = acts.get("bundle_view", 0), acts.get("bundle_add", 0)
-        bundles = [bundle for each in served for bundle in each.output.get("bundles", ())]
-        if not views:
-            unavailable = {"conversion_rate": "no bundle_view event came in these days", **unavailable}
-        if not bundles:
-            unavailable = {"by_type": "no bundle was served in these days", **unavailable}
-        return {
-            **tables,
-            "window": _window(DEFAULT_DAYS),
-            "bundles_served": len(bundles),
-            "bundle_views": views,
-            "bundle_clicks": acts.get("bundle_click", 0),
-            "bundle_adds": adds,
-            "conversion_rate": adds / views if views else None,
-            "by_type": results_by_type(served, named),
-            "unavailable": unavailable,
-            "definitions": {
-                "conversion_rate": "bundle_add over bundle_view events of the window",
-                **DEFINITIONS,
-                "baskets": "orders of the period: how many hold several lines, what is bought together most",
-            },
-        }
+    async def bundles(self, question: Question) -> Answer:
+        """What became of bundles; of the latest, beside what was expected of them."""
+        return await self._with_live("bundles", question, ("bundles",))
 
-    async def personalization(self, days: int = DEFAULT_DAYS) -> Figures:
+    async def personalization(self, question: Question) -> Answer:
         """What is personalized, and how it does."""
-        served, unavailable = await self._latest(days)
-        rungs = Counter(str(each.output.get("rung")) for each in served if each.output.get("rung"))
-        told = [each for each in served if each.output.keys() & {"personalized", "rung"}]
-        personal = [each for each in told if _is_personal(each)]
-        return {
-            "window": _window(days),
-            **await self._figures(served),
-            "personalized_share": len(personal) / len(told) if told else None,
-            "rungs": dict(rungs),
-            "by_kind": [{"kind": kind, **_counted(each)} for kind, each in _groups(served).items()],
-            "lift": None,
-            "live": await self._live(),
-            "release": self._releases.current.release_id,
-            "unavailable": {"lift": NEEDS_EXPERIMENT, **unavailable},
-            "definitions": SERVED_DEFINITIONS
-            | {"rungs": "live, batch, segment or popular: what the answers could rest on"},
-        }
+        answer = await self.recommendations(question)
+        return answer | {"lift": None, "unavailable": {"lift": NEEDS_EXPERIMENT}}
 
-    async def recommendations_dashboard(self, days: int = DEFAULT_DAYS) -> Figures:
-        """Performance and personalization beside each other."""
-        performance = await self.recommendation_performance(days)
-        personal = await self.personalization(days)
-        shared = ("personalized_share", "rungs", "live", "lift")
-        return {
-            **performance,
-            **{name: personal[name] for name in shared},
-            "unavailable": {**performance["unavailable"], **personal["unavailable"]},
-            "definitions": {**performance["definitions"], **personal["definitions"]},
-        }
+    async def experiments(self) -> Answer:
+        """The published result of each experiment, as its analysis wrote it."""
+        results = await asyncio.to_thread(_published_results, self._home.root / "experiments")
+        note = {} if results else {"experiments": "no run has analysed an experiment yet"}
+        return {"experiments": results, "source_asset": "analysis/experiments", "unavailable": note}
+
+    async def models(self) -> Answer:
+        """The released models with their figures on the test fold, and what the release holds."""
+        return model_tables(self._releases.current.release.manifest)
+
+    async def data_health(self) -> Answer:
+        """How fresh and how clean the data is, what is unusual in it, and how quick the service is."""
+        return await asyncio.to_thread(health_tables, self._home, self._metrics)
 
     # the tables
 
     async def _keep_warm(self) -> None:
         while True:
-            await asyncio.sleep(WARM_SECONDS)
             with contextlib.suppress(NoTables):
-                for name in REPORTS:
-                    await self.report(name)
+                await self.refresh()
+            await asyncio.sleep(WARM_SECONDS)
 
-    def _report(self, name: str, first: date | None, last: date | None, days: int | None) -> Figures:
-        connection = self._open()
-        assert self._data_until is not None
-        period = chosen_period(self._data_until, first, last, days)
-        key = (self._version, name, period)
-        if key not in self._kept:
-            figures = _rounded(REPORTS[name](connection, period))
-            self._kept[key] = {
-                "period": {
-                    "from": period.first.isoformat(),
-                    "to": period.last.isoformat(),
-                    "days": period.days,
-                    "data_until": period.data_until.isoformat(),
-                },
-                "currency": self._currency,
-                **figures,
-            }
-            if len(self._kept) > KEPT_ANSWERS:
-                self._kept.popitem(last=False)
-        return self._kept[key]
+    # what was served since
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        """The tables of now, as views; opened again when a newer version is published."""
-        folder = self._home.current_marts.resolve()
-        predictions = sorted(self._home.prediction("user_predictions").glob("*.parquet"))
-        try:
-            version = (str(folder), folder.stat().st_mtime_ns, str(predictions[-1:]))
-        except FileNotFoundError:
-            raise NoTables(str(self._home.marts)) from None
-        if self._connection is not None and version == self._version:
-            return self._connection
-        connection = duckdb.connect(config=ENGINE)
-        for table in TABLES:
-            if not any((folder / table).glob("*.parquet")):
-                raise NoTables(str(self._home.marts))
-            # Names come from our own list and the home's path: nothing of a request stands here.
-            connection.execute(
-                f"create view {table} as select * from read_parquet('{_quoted(folder / table)}/*.parquet')"
-            )
-        connection.execute(f"create view predictions as {_predictions_sql(predictions)}")
-        [until] = connection.execute("select max(event_date) from daily_kpis").fetchone() or (None,)
-        if until is None:
-            raise NoTables(str(self._home.marts))
-        [currency] = connection.execute("select mode(currency) from orders").fetchone() or (None,)
-        self._kept.clear()
-        self._connection, self._version, self._data_until, self._currency = (
-            connection,
-            version,
-            until,
-            currency,
-        )
-        return connection
+    async def _with_live(self, name: str, question: Question, parts: tuple[str, ...]) -> Answer:
+        answer = await self.dashboard(name, question)
+        since = datetime.fromisoformat(answer["as_of"]).replace(tzinfo=UTC) + timedelta(days=1)
+        return answer | {"live": await self._since(int(since.timestamp()) * MICROS, parts)}
 
-    # what was served
-
-    async def _latest(self, days: int, kind: str | None = None) -> tuple[list[store.Served], dict[str, str]]:
-        """The latest answers of some days, and why there are none if the store is away."""
+    async def _since(self, since: int, parts: tuple[str, ...]) -> Answer:
+        """What came after the tables; asked once in a while, whoever else asks meanwhile."""
         now = time.monotonic()
-        kept = self._served.get((days, kind))
-        if kept is not None and now - kept[0] < SERVED_SECONDS:
-            return kept[1], {}
-        since = _since(days)
-        try:
-            served = await self._database.read(lambda c: store.latest_served(c, since, kind))
-        except StoreUnavailable:
-            return [], {"answers": STORE_AWAY}
-        self._served = {key: each for key, each in self._served.items() if now - each[0] < SERVED_SECONDS}
-        self._served[days, kind] = (now, served)
-        return served, {}
+        kept = self._live.get(parts)
+        if kept is None or now - kept[0] >= LIVE_SECONDS:
+            kept = (now, asyncio.create_task(self._read_live(since, parts)))
+            self._live[parts] = kept
+        return await asyncio.shield(kept[1])
 
-    async def _figures(self, served: list[store.Served]) -> Figures:
-        bought = [
-            event_id for each in served for _, status, event_id in each.outcomes if status == "converted"
-        ]
-        revenue: float | None = 0.0
-        if bought:
-            try:
-                revenue = await self._database.read(lambda c: store.amounts(c, bought))
-            except StoreUnavailable:
-                revenue = None
-        counted = _counted(served)
-        return {**counted, "revenue": revenue, "is_complete": len(served) < store.MOST_DECISIONS}
-
-    async def _live(self) -> Figures:
-        """Events of the last hour and day, by the clock."""
+    async def _read_live(self, since: int, parts: tuple[str, ...]) -> Answer:
         now = time.time_ns() // 1000
+        at = datetime.fromtimestamp(since / MICROS, UTC).isoformat()
+        answer: Answer = {"since": at, "definitions": DEFINITIONS}
         try:
+            day = await self._database.read(lambda c: store.event_counts(c, now - DAY_MICROS))
             hour = await self._database.read(lambda c: store.event_counts(c, now - 3600 * MICROS))
-            day = await self._database.read(lambda c: store.event_counts(c, now - 86_400 * MICROS))
+            answer |= {
+                "activities_last_hour": sum(hour.values()),
+                "activities_last_day": sum(day.values()),
+                "by_type_last_day": dict(day.most_common()),
+            }
+            if "served" in parts:
+                answer |= await self._database.read(lambda c: served_figures(c, since))
+            if "bundles" in parts:
+                answer["by_bundle_type"] = await self._database.read(lambda c: bundle_figures(c, since))
+                answer["definitions"] = DEFINITIONS | BUNDLE_DEFINITIONS
         except StoreUnavailable:
-            return {"activities_last_hour": None, "activities_last_day": None, "unavailable": STORE_AWAY}
-        return {
-            "activities_last_hour": sum(hour.values()),
-            "activities_last_day": sum(day.values()),
-            "by_type_last_day": dict(sorted(day.items(), key=lambda each: -each[1])),
-        }
+            answer["unavailable"] = STORE_AWAY
+        return answer
 
-    def _models(self) -> list[Figures]:
-        models = self._releases.current.release.manifest.models
-        return [
-            {"model": name, "version": each.get("version"), "metrics": each.get("metrics")}
-            for name, each in sorted(models.items())
-        ]
+
+def read_segment(text: str | None) -> Segment | None:
+    """`channel:web` as a segment; raises InvalidField for text that is none."""
+    if text is None:
+        return None
+    dimension, separator, member = text.partition(":")
+    if not (separator and dimension and member):
+        raise InvalidField("segment", text, "write dimension:member, such as channel:web")
+    return Segment(dimension, member)
 
 
 def chosen_period(until: date, first: date | None, last: date | None, days: int | None) -> Period:
@@ -306,98 +250,8 @@ def chosen_period(until: date, first: date | None, last: date | None, days: int 
     return Period(start, end, until)
 
 
-def _predictions_sql(files: list[Any]) -> str:
-    if files:
-        return f"select * from read_parquet('{_quoted(files[-1])}')"
-    return (
-        "select null::varchar as user_id, null::double as clv_90d, null::double as churn_probability,"
-        " null::varchar as value_segment where false"
-    )
-
-
-def _quoted(path: object) -> str:
-    return str(path).replace("'", "''")
-
-
-def _since(days: int) -> int:
-    return time.time_ns() // 1000 - days * 86_400 * MICROS
-
-
-def _window(days: int) -> Figures:
-    now = datetime.now(UTC)
-    return {"from": (now - timedelta(days=days)).isoformat(), "to": now.isoformat(), "days": days}
-
-
-def _is_personal(each: store.Served) -> bool:
-    """Whether an answer rested on what is known of the visitor; older kinds say so by their rung alone."""
-    return bool(each.output.get("personalized", each.output.get("rung") in ("live", "batch")))
-
-
-def _items(each: store.Served) -> list[Mapping[str, Any]]:
-    items = each.output.get("items")
-    return items if isinstance(items, list) else []
-
-
-def _groups(served: Iterable[store.Served]) -> dict[str, list[store.Served]]:
-    found: dict[str, list[store.Served]] = {}
-    for each in served:
-        found.setdefault(each.kind, []).append(each)
-    return dict(sorted(found.items()))
-
-
-def _counted(served: list[store.Served]) -> Figures:
-    """Answers, places, and the shares of them that were clicked and bought."""
-    shown = sum(len(_items(each)) for each in served)
-    clicked = {
-        (each.decision_id, item)
-        for each in served
-        for item, status, _ in each.outcomes
-        if status == "clicked"
-    }
-    bought = {
-        (each.decision_id, item)
-        for each in served
-        for item, status, _ in each.outcomes
-        if status == "converted"
-    }
-    return {
-        "answers": len(served),
-        "items_shown": shown,
-        "clicks": len(clicked),
-        "conversions": len(bought),
-        "click_through_rate": len(clicked) / shown if shown else None,
-        "conversion_rate": len(bought) / shown if shown else None,
-    }
-
-
-def _by_algorithm(served: Iterable[store.Served]) -> list[Figures]:
-    counts: dict[str, Counter[str]] = {}
-    for each in served:
-        came = {(item, status) for item, status, _ in each.outcomes}
-        for item in _items(each):
-            count = counts.setdefault(str(item.get("algorithm")), Counter())
-            count["shown"] += 1
-            count["clicked"] += (item.get("item_id"), "clicked") in came
-            count["bought"] += (item.get("item_id"), "converted") in came
+def _published_results(folder: Path) -> list[Answer]:
     return [
-        {
-            "algorithm": name,
-            "items_shown": count["shown"],
-            "clicks": count["clicked"],
-            "conversions": count["bought"],
-            "click_through_rate": count["clicked"] / count["shown"],
-            "conversion_rate": count["bought"] / count["shown"],
-        }
-        for name, count in sorted(counts.items(), key=lambda each: -each[1]["shown"])
+        {"experiment_id": path.stem, **json.loads(path.read_bytes())}
+        for path in sorted(folder.glob("*.json"))
     ]
-
-
-def _rounded(value: Any) -> Any:
-    """Figures without the noise of sums of floats; what is no number is null."""
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_rounded(each) for each in value]
-    return value

@@ -159,7 +159,7 @@ async def open_runtime(
     operations = Operations(reader, releases, store_kind, database, bool(keys))
     await tombstones.start()
     await consent.start()
-    analytics = Analytics(settings.home, releases, database)
+    analytics = Analytics(settings.home, releases, database, metrics)
     analytics.start()
     await experiments.start()
     await rules.start()

@@ -1,126 +1,221 @@
-"""Analytics and dashboards, read-only: real figures of the published tables and of what was served."""
+"""Analytics and dashboards, read-only: figures of the published tables, and of what was served since."""
 
+import csv
+import io
 from collections.abc import Awaitable, Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
 
 from serving.access.security import Role, access
-from serving.analytics import DEFAULT_DAYS, MOST_DAYS, Analytics
+from serving.analytics import MOST_DAYS, Analytics, Question, read_segment
 from serving.api.answers import JsonAnswer, running
-from serving.api.schemas.analytics import AnalyticsAnswer
+from serving.api.schemas.analytics import DashboardAnswer, ExperimentResults
 from serving.api.schemas.common import Problem
+from serving.errors import InvalidField
+from serving.sheets import part_rows, parts_of
 
 router = APIRouter(tags=["analytics"])
 
-RESPONSES: dict[int | str, dict[str, Any]] = {422: {"model": Problem}, 503: {"model": Problem}}
-Days = Annotated[int, Query(ge=1, le=MOST_DAYS, description="Days up to now, by the clock")]
+CSV_TYPE = "text/csv"
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {CSV_TYPE: {"schema": {"type": "string"}}}},
+    422: {"model": Problem},
+    503: {"model": Problem},
+}
+FIGURES = "figures"
+Format = Annotated[
+    Literal["json", "csv"] | None, Query(alias="format", description="Default: what `Accept` asks for")
+]
+Part = Annotated[
+    str, Query(description="Of CSV: figures, series, or the name of a table", examples=["by_channel"])
+]
 
 
-def _period(
+def _question(
     first: Annotated[
         date | None, Query(alias="from", description="First day", examples=["2026-01-01"])
     ] = None,
     last: Annotated[
         date | None, Query(alias="to", description="Last day; without it the last day of the data")
     ] = None,
-    days: Annotated[int | None, Query(ge=1, le=MOST_DAYS, description="Days, without `from`")] = None,
-) -> tuple[date | None, date | None, int | None]:
-    return first, last, days
+    days: Annotated[
+        int | None, Query(ge=1, le=MOST_DAYS, description="Days, without `from`; 30 by default")
+    ] = None,
+    compare: Annotated[
+        Literal["previous_period", "previous_year", "none"],
+        Query(description="The days before, the same weekdays 52 weeks earlier, or nothing"),
+    ] = "previous_period",
+    segment: Annotated[
+        str | None,
+        Query(max_length=200, description="dimension:member", examples=["channel:web"]),
+    ] = None,
+) -> Question:
+    return Question(first, last, days, compare, read_segment(segment))
 
 
-Period = Annotated[tuple[date | None, date | None, int | None], Depends(_period)]
-Call = Callable[[Analytics, tuple[Any, ...]], Awaitable[dict[str, Any]]]
+Asked = Annotated[Question, Depends(_question)]
+Call = Callable[[Analytics, Question], Awaitable[dict[str, Any]]]
 
 
-def _of_the_tables(path: str, summary: str, call: Call, description: str, tag: str | None = None) -> None:
-    """A route over a period of the tables."""
+def _answer(request: Request, answer: dict[str, Any], given: str | None, part: str) -> Response:
+    """JSON, or one part as CSV; raises InvalidField for a part that the answer does not have."""
+    accepted = request.headers.get("accept", "")
+    if given == "json" or (given is None and not accepted.startswith(CSV_TYPE)):
+        return JsonAnswer(answer)
+    known = parts_of(answer)
+    if part == FIGURES and not answer[FIGURES]:
+        part = known[0]
+    if part not in known:
+        raise InvalidField("part", part, f"write one of {', '.join(known)}")
+    header, rows = part_rows(answer, part)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    name = f"{request.url.path.strip('/').replace('/', '-')}-{part}.csv"
+    return Response(
+        text.getvalue(),
+        media_type=CSV_TYPE,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _of_a_period(path: str, summary: str, call: Call, description: str) -> None:
+    """A route over a period, a comparison and a segment of the tables."""
 
     @router.get(
         path,
-        response_model=AnalyticsAnswer,
+        response_model=DashboardAnswer,
         responses=RESPONSES,
         summary=summary,
         description=description,
-        tags=[tag] if tag else None,
         name=path.strip("/").replace("/", "-"),
         **access(Role.READ),
     )
-    async def report(request: Request, period: Period) -> JsonAnswer:
-        return JsonAnswer(await call(running(request).analytics, period))
+    async def dashboard(
+        request: Request, question: Asked, given: Format = None, part: Part = FIGURES
+    ) -> Response:
+        answer = await call(running(request).analytics, question)
+        return _answer(request, answer, given, part)
 
 
-def _of_what_was_served(path: str, summary: str, call: Call, description: str) -> None:
-    """A route over the latest days by the clock."""
+def _of_now(
+    path: str, summary: str, call: Callable[[Analytics], Awaitable[dict[str, Any]]], description: str
+) -> None:
+    """A route over the state of now."""
 
     @router.get(
         path,
-        response_model=AnalyticsAnswer,
+        response_model=DashboardAnswer,
         responses=RESPONSES,
         summary=summary,
         description=description,
         name=path.strip("/").replace("/", "-"),
         **access(Role.READ),
     )
-    async def report(request: Request, days: Days = DEFAULT_DAYS) -> JsonAnswer:
-        return JsonAnswer(await call(running(request).analytics, (days,)))
+    async def state(request: Request, given: Format = None, part: Part = FIGURES) -> Response:
+        return _answer(request, await call(running(request).analytics), given, part)
 
 
-_of_the_tables(
+def _table(name: str) -> Call:
+    return lambda analytics, question: analytics.dashboard(name, question)
+
+
+_of_a_period(
     "/dashboard/overview",
     "Key figures, their change, and the days",
-    lambda analytics, period: analytics.overview(*period),
-    "Revenue, orders, users, activities and conversion of a period in data time; events of the last hour.",
+    lambda analytics, question: analytics.overview(question),
+    "Revenue, orders, users, activities, conversion, margin; by channel, device and type of customer. `live`"
+    " counts events of the last hour and day.",
 )
-_of_the_tables(
+_of_a_period(
     "/dashboard/user-analytics",
-    "Customers: how many, how they behave, what is expected of them",
-    lambda analytics, period: analytics.report("users", *period),
-    "Total, active and new customers, sessions, retention, churn, predicted values, by channel and device.",
+    "Customers: how many, how they behave, whether they stay, what is expected of them",
+    _table("users"),
+    "Total, active and new customers, sessions, retention, churn, cohorts by month, the funnel, predictions.",
 )
-_of_the_tables(
-    "/analytics/user-segments",
-    "Value segments, loyalty tiers, stages of the life cycle",
-    lambda analytics, period: analytics.report("segments", *period),
-    "How many customers each holds, what they spent, what is expected of them. The segments are those of the"
-    " latest predictions; the period only names the data.",
-)
-_of_the_tables(
+for _path in ("/analytics/user-segments", "/dashboard/segments"):
+    _of_a_period(
+        _path,
+        "Value segments, loyalty tiers, stages of the life cycle",
+        _table("segments"),
+        "How many customers each holds, what they spent, what is expected of them, and who moved. As of the"
+        " latest predictions; the period only names the data.",
+    )
+_of_a_period(
     "/dashboard/profit-analytics",
-    "Margins, stock, and value at risk",
-    lambda analytics, period: analytics.report("profit", *period),
-    "Gross margin by category and item, inventory turnover, predicted value at risk. What needs marketing"
-    " costs is null: no source tells them.",
+    "Margins, channels, stock, and value at risk",
+    _table("profit"),
+    "Gross margin by category and item; acquisition cost, credited and incremental revenue by channel;"
+    " inventory turnover and cover; predicted value at risk.",
 )
-_of_the_tables(
+_of_a_period(
     "/analytics/profit-optimization",
     "Margins, and what they suggest to do",
-    lambda analytics, period: analytics.report("opportunities", *period),
-    "The figures of `GET /dashboard/profit-analytics` and `opportunities`: items sold below cost, stock that"
-    " runs out or lies, bundles, customers to win back, each with its numbers.",
+    _table("opportunities"),
+    "The parts of `GET /dashboard/profit-analytics` and the table `opportunities`: items sold below cost,"
+    " stock that runs out or lies, bundles, customers to win back, each with its numbers.",
 )
-_of_the_tables(
-    "/analytics/bundle-performance",
-    "Bundles: shown, clicked, added; and what is bought together",
-    lambda analytics, period: analytics.bundle_performance(*period),
-    "Bundles served in the last 30 days by type, their events, and the baskets of a period in data time.",
-)
-_of_what_was_served(
-    "/analytics/recommendation-performance",
-    "Recommendations: shown, clicked, bought",
-    lambda analytics, days: analytics.recommendation_performance(*days),
-    "Rates by algorithm and kind of answer over the latest answers; test metrics of the released models.",
-)
-_of_what_was_served(
+for _path in ("/analytics/bundle-performance", "/dashboard/bundles"):
+    _of_a_period(
+        _path,
+        "Bundles: seen, opened, added; and what is bought together",
+        lambda analytics, question: analytics.bundles(question),
+        "Bundle events by type, baskets, pairs. `live`: the latest bundles beside what was expected of them.",
+    )
+for _path in ("/analytics/recommendation-performance", "/dashboard/recommendation-analytics"):
+    _of_a_period(
+        _path,
+        "Recommendations: shown, clicked, bought",
+        lambda analytics, question: analytics.recommendations(question),
+        "Places served, rates and revenue by algorithm, kind, slot, release and type of customer, by the"
+        " day of serving; share of the catalogue that was shown. `live` has the latest answers since.",
+    )
+_of_a_period(
     "/api/v1/personalization/analytics",
     "What is personalized, and how it does",
-    lambda analytics, days: analytics.personalization(*days),
-    "Share of personal answers, the rungs they rest on, clicks and purchases that came back.",
+    lambda analytics, question: analytics.personalization(question),
+    "The parts of `GET /analytics/recommendation-performance`; `live`: what the latest answers rested on.",
 )
-_of_what_was_served(
-    "/dashboard/recommendation-analytics",
-    "Recommendations and personalization beside each other",
-    lambda analytics, days: analytics.recommendations_dashboard(*days),
-    "`GET /analytics/recommendation-performance` and `GET /api/v1/personalization/analytics` in one answer.",
+_of_a_period(
+    "/dashboard/campaigns",
+    "Campaigns: sent, opened, what they caused; revenue credited to channels",
+    _table("campaigns"),
+    "By campaign and channel, with the incremental revenue from customers who were held out, and credit by"
+    " five rules and a Markov chain beside it.",
 )
+_of_a_period(
+    "/dashboard/journeys",
+    "Journeys: the funnel, common paths, what follows what, where visits end",
+    _table("journeys"),
+    "Visits as their steps: the 30 most common paths, transitions, drop-offs.",
+)
+_of_now(
+    "/dashboard/models",
+    "The released models and their metrics",
+    lambda analytics: analytics.models(),
+    "Metrics on the test fold with their intervals, and what the release holds.",
+)
+_of_now(
+    "/dashboard/data-health",
+    "Freshness, quality, alerts, latency",
+    lambda analytics: analytics.data_health(),
+    "When each stage was written, rows landed and refused by day, unusual figures, latency of the routes.",
+)
+
+
+@router.get(
+    "/dashboard/experiments",
+    response_model=ExperimentResults,
+    responses={503: {"model": Problem}},
+    summary="The results of experiments",
+    description="As the asset `analysis/experiments` published them.",
+    name="dashboard-experiments",
+    **access(Role.READ),
+)
+async def experiments(request: Request) -> JsonAnswer:
+    """What each experiment shows."""
+    return JsonAnswer(await running(request).analytics.experiments())

@@ -1,5 +1,6 @@
 """What was served and what came of it, from the latest decisions: read for the analytics answers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from feature_repo.event_log import events
 from serving.store.decisions import decision_outcomes, decisions
 
-MOST_DECISIONS = 2_000
+MOST_DECISIONS = 500
 IDS_A_QUERY = 500
 MOST_BUNDLE_EVENTS = 50_000
 
@@ -57,7 +58,7 @@ def amounts(connection: sa.Connection, event_ids: list[str]) -> float:
     return total
 
 
-def event_counts(connection: sa.Connection, since: int, types: tuple[str, ...] = ()) -> dict[str, int]:
+def event_counts(connection: sa.Connection, since: int, types: tuple[str, ...] = ()) -> Counter[str]:
     """Events received from an instant on, by type; all types if none is named."""
     wanted = sa.select(events.c.event_type, sa.func.count()).where(events.c.received_at >= since)
     if types:
@@ -65,7 +66,8 @@ def event_counts(connection: sa.Connection, since: int, types: tuple[str, ...] =
     # The latest come last: this bounds what has to be looked at in a log of years.
     newest = sa.select(sa.func.max(events.c.sequence)).scalar_subquery()
     wanted = wanted.where(events.c.sequence > newest - 1_000_000)
-    return {str(kind): int(count) for kind, count in connection.execute(wanted.group_by(events.c.event_type))}
+    found = connection.execute(wanted.group_by(events.c.event_type))
+    return Counter({str(kind): int(count) for kind, count in found})
 
 
 def named_bundles(connection: sa.Connection, since: int, types: tuple[str, ...]) -> set[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Analytics: real figures of small tables that can be added up in the head, and of what was served."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -9,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
 from feature_repo.event_log import events, operational_url
 from feature_repo.layout import Home
-from serving.analytics import Analytics, chosen_period
+from serving.analytics import Analytics, Question, chosen_period, read_segment
 from serving.errors import InvalidField, NoTables
+from serving.figures import Segment
 from serving.metrics import Metrics
 from serving.releases import ReleaseHolder, serve_form
 from serving.settings import read_settings
+from serving.sheets import part_rows, parts_of
 from serving.store.database import Database
 from serving.store.decisions import decision_outcomes, decisions
 from tests.fakes import tiny_release
@@ -40,7 +45,7 @@ def run(root: Path, scenario: Scenario, has_tables: bool = True) -> None:
         settings = read_settings({"ATTUNE_HOME": str(root)})
         database = Database.open(operational_url(home), metrics)
         releases = ReleaseHolder(serve_form(tiny_release()), settings, metrics)
-        analytics = Analytics(home, releases, database)
+        analytics = Analytics(home, releases, database, metrics)
         try:
             await scenario(analytics, database)
         finally:
@@ -50,91 +55,269 @@ def run(root: Path, scenario: Scenario, has_tables: bool = True) -> None:
     asyncio.run(body())
 
 
+def value(answer: dict[str, Any], name: str) -> Any:
+    return answer["figures"][name]["value"]
+
+
+def rows_by(answer: dict[str, Any], table: str) -> dict[str, dict[str, Any]]:
+    """Rows of a table by their first column."""
+    content = answer["tables"][table]
+    first = content["columns"][0]["name"]
+    return {row[first]: row for row in content["rows"]}
+
+
 def test_the_overview_adds_up_and_compares_with_the_period_before(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.overview(None, None, 2)
+        answer = await analytics.overview(Question(days=2))
         assert answer["period"] == {
             "from": "2024-01-30",
             "to": "2024-01-31",
             "days": 2,
             "data_until": "2024-01-31",
         }
-        kpis = answer["kpis"]
-        assert (kpis["revenue"], kpis["orders"], kpis["sessions"]) == (50.0, 3, 6)
-        assert kpis["average_order_value"] == pytest.approx(50 / 3)
-        assert (kpis["conversion_rate"], kpis["active_users"]) == (0.5, 2)
-        assert answer["change"]["revenue"] == 4.0
-        assert [day["date"] for day in answer["trend"]] == ["2024-01-30", "2024-01-31"]
-        assert answer["currency"] == "EUR"
+        assert answer["comparison_period"]["from"] == "2024-01-28"
+        assert (value(answer, "revenue"), value(answer, "orders"), value(answer, "sessions")) == (50.0, 3, 6)
+        assert value(answer, "average_order_value") == pytest.approx(50 / 3, abs=1e-6)
+        assert (value(answer, "conversion_rate"), value(answer, "active_users")) == (0.5, 2)
+        revenue = answer["figures"]["revenue"]
+        assert revenue["comparison"] == {"value": 10.0, "change": 4.0}
+        assert (revenue["unit"], revenue["source_asset"]) == ("EUR", "transforms/metrics_daily")
+        assert revenue["definition"] and revenue["as_of"] == "2024-01-31"
+        series = answer["series"]["revenue"]
+        assert series["x"] == ["2024-01-30", "2024-01-31"]
+        assert (series["values"], series["comparison"]) == ([30.0, 20.0], [10.0, 0.0])
+        channels = rows_by(answer, "by_channel")
+        assert {name: row["sessions"] for name, row in channels.items()} == {"web": 4, "email": 2}
+        assert answer["tables"]["by_channel"]["comparison"][0]["sessions"] == 4
         assert answer["live"]["activities_last_hour"] == 0
-        assert kpis.keys() <= answer["definitions"].keys()
 
     run(tmp_path, scenario)
 
 
+def test_a_period_before_the_data_is_no_measure(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        for question in (Question(), Question(days=2, compare="previous_year"), Question(compare="none")):
+            answer = await analytics.dashboard("overview", question)
+            assert answer["comparison_period"] is None
+            assert answer["figures"]["revenue"]["comparison"] is None
+
+    run(tmp_path, scenario)
+
+
+def test_a_segment_restricts_what_is_told_by_it_and_says_what_is_not(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("overview", Question(segment=Segment("channel", "email")))
+        assert answer["segment"] == {"channel": "email"}
+        assert (value(answer, "sessions"), value(answer, "revenue")) == (2, 0.0)
+        assert answer["figures"]["active_users"]["value"] is None
+        assert answer["figures"]["active_users"]["unavailable"] == "not told by channel"
+        assert rows_by(answer, "by_channel")["email"]["sessions"] == 2
+        served = await analytics.dashboard("recommendations", Question(segment=Segment("algorithm", "als")))
+        assert value(served, "items_shown") == 6
+        with pytest.raises(InvalidField, match="channel, .*device_type"):
+            await analytics.dashboard("overview", Question(segment=Segment("colour", "red")))
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("text", ["channel", ":web", "channel:", ""])
+def test_a_segment_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="channel:web"):
+        read_segment(text)
+
+
 def test_users_are_counted_and_retention_compares_two_periods(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.report("users", None, None, 2)
-        assert (answer["total_users"], answer["buyers_ever"], answer["buyers"]) == (3, 2, 2)
-        assert (answer["retention_rate"], answer["churn_rate"]) == (1.0, 0.0)
-        assert answer["mean_lifetime_value"] == 620.0
-        channels = {row["channel"]: row["sessions"] for row in answer["by_channel"]}
-        assert channels == {"web": 3, "email": 1}
-        whole = await analytics.report("users", None, None, 4)
-        assert whole["retention_rate"] is None
-        assert "period before" in whole["unavailable"]["retention_rate"]
+        answer = await analytics.dashboard("users", Question(days=2))
+        assert (value(answer, "total_users"), value(answer, "buyers")) == (2, 2)
+        assert (value(answer, "retention_rate"), value(answer, "churn_rate")) == (1.0, 0.0)
+        assert value(answer, "mean_lifetime_value") == 620.0
+        funnel = rows_by(answer, "funnel")
+        assert (funnel["session"]["sessions"], funnel["order"]["sessions"]) == (6, 3)
+        whole = await analytics.dashboard("users", Question(days=4))
+        assert value(whole, "retention_rate") is None
+        assert "period before" in whole["figures"]["retention_rate"]["unavailable"]
+        assert rows_by(whole, "cohorts")["2024-01-01"]["share"] == 1.0
 
     run(tmp_path, scenario)
 
 
 def test_segments_tiers_and_stages_hold_everybody_once(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.report("segments")
-        assert [(row["segment"], row["customers"], row["share"]) for row in answer["segments"]] == [
-            ("high", 1, 0.5),
-            ("at_risk", 1, 0.5),
+        answer = await analytics.dashboard("segments")
+        found = rows_by(answer, "segments")
+        assert {name: (row["customers"], row["share"]) for name, row in found.items()} == {
+            "high": (1, 0.5),
+            "at_risk": (1, 0.5),
+        }
+        assert all(row["strategy"] for row in found.values())
+        tiers = rows_by(answer, "loyalty_tiers")
+        assert {name: row["customers"] for name, row in tiers.items()} == {"Standard": 1, "New": 2}
+        stages = rows_by(answer, "lifecycle")
+        assert {name: row["customers"] for name, row in stages.items()} == {"new": 2, "prospect": 1}
+
+    run(tmp_path, scenario)
+
+
+def test_moves_between_segments_compare_the_last_two_predictions(tmp_path: Path) -> None:
+    publish_predictions(Home(tmp_path))
+    earlier = {"user_id": "bert", "clv_90d": 90.0, "churn_probability": 0.2, "value_segment": "low"}
+    folder = Home(tmp_path).prediction("user_predictions")
+    pq.write_table(pa.Table.from_pylist([earlier]), folder / "2024-01-31.parquet")
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("segments")
+        assert answer["tables"]["moves"]["rows"] == [
+            {"segment_before": "low", "segment": "at_risk", "customers": 1}
         ]
-        assert all(row["strategy"] for row in answer["segments"])
-        assert {row["tier"]: row["customers"] for row in answer["loyalty_tiers"]} == {"Standard": 1, "New": 2}
-        assert {row["stage"]: row["customers"] for row in answer["lifecycle"]} == {"new": 2, "prospect": 1}
 
     run(tmp_path, scenario)
 
 
 def test_margins_refer_to_what_has_a_cost_and_say_how_much_that_is(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.report("profit", None, None, 4)
-        assert (answer["revenue"], answer["gross_margin"]) == (60.0, 3.0)
-        assert answer["margin_rate"] == pytest.approx(3 / 40)
-        assert answer["margin_coverage"] == pytest.approx(40 / 60, abs=1e-6)
-        assert [item["item_id"] for item in answer["losing_items"]] == ["lamp"]
-        assert answer["inventory"]["stock_value"] == 10 * 4 + 2 * 33 + 3 * 20
-        assert answer["inventory"]["unsold_90_days"] == 1
-        assert answer["retention"]["lifetime_value_at_risk"] == 40.0
-        assert answer["customer_acquisition_cost"] is None
-        assert "marketing" in answer["unavailable"]["customer_acquisition_cost"]
+        answer = await analytics.dashboard("profit", Question(days=4))
+        assert (value(answer, "revenue"), value(answer, "gross_margin")) == (60.0, 3.0)
+        assert value(answer, "margin_rate") == pytest.approx(3 / 40)
+        assert value(answer, "margin_coverage") == pytest.approx(40 / 60, abs=1e-6)
+        assert rows_by(answer, "losing_items").keys() == {"lamp"}
+        assert rows_by(answer, "by_category")["light"]["gross_margin"] == -3.0
+        assert value(answer, "stock_value") == 10 * 4 + 2 * 33 + 3 * 20
+        assert value(answer, "stock_cover_days") == pytest.approx(20 * 4 / 4)
+        assert value(answer, "unsold_90_days") == 1
+        assert value(answer, "lifetime_value_at_risk") == 40.0
+
+    run(tmp_path, scenario)
+
+
+def test_what_a_channel_costs_stands_beside_what_is_credited_to_it(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("profit", Question(days=4))
+        assert value(answer, "customer_acquisition_cost") == 6.0
+        channels = rows_by(answer, "attribution")
+        assert channels["search"]["customer_acquisition_cost"] == 6.0
+        assert channels["search"]["revenue_per_spend"] == 2.0
+        assert channels["email"]["revenue_per_spend"] is None
+        assert channels["none"]["linear_revenue"] == 8.0
+        early = await analytics.dashboard("profit", Question(last=DAYS[2], days=1))
+        spend = early["figures"]["marketing_spend"]
+        assert (spend["value"], spend["unavailable"]) == (None, "no source tells what marketing costs")
+
+    run(tmp_path, scenario)
+
+
+def test_a_campaign_says_what_it_caused_only_where_somebody_was_held_out(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        before = await analytics.dashboard("campaigns")
+        assert (value(before, "messages_sent"), value(before, "open_rate")) == (4, 0.5)
+        assert "held customers out" in before["figures"]["incremental_revenue"]["unavailable"]
+        effect = {
+            "event_date": DAYS[1],
+            "campaign_id": "c1",
+            "channel": "email",
+            "treated_users": 4,
+            "held_out_users": 2,
+            "incremental_revenue": 20.0,
+            "variance": 4.0,
+        }
+        path = Home(tmp_path).analysis("campaign_effects")
+        path.parent.mkdir()
+        pq.write_table(pa.Table.from_pylist([effect]), path)
+        await analytics.refresh()
+        answer = await analytics.dashboard("campaigns")
+        assert value(answer, "incremental_revenue") == 20.0
+        assert value(answer, "incremental_revenue_error") == pytest.approx(3.92)
+        assert answer["figures"]["incremental_revenue"]["source_asset"] == "analysis/attribution"
+        assert rows_by(answer, "campaigns")["c1"]["incremental_revenue"] == 20.0
+
+    run(tmp_path, scenario)
+
+
+def test_journeys_say_what_follows_what_and_where_visits_end(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("journeys")
+        assert rows_by(answer, "paths")["landing > product"]["visits"] == 3
+        first = answer["tables"]["transitions"]["rows"][0]
+        assert first == {"step": "landing", "next_step": "product", "times": 4, "share": 1.0}
+        ends = rows_by(answer, "drop_offs")
+        assert (ends["product"]["visits"], ends["product"]["share"], ends["order"]["visits"]) == (3, 0.75, 1)
 
     run(tmp_path, scenario)
 
 
 def test_every_opportunity_brings_its_numbers(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.report("opportunities", None, None, 4)
-        found = {(each["area"], each.get("item_id")) for each in answer["opportunities"]}
+        answer = await analytics.dashboard("opportunities", Question(days=4))
+        rows = answer["tables"]["opportunities"]["rows"]
+        found = {(each["area"], each["item_id"]) for each in rows}
         assert found >= {("pricing", "lamp"), ("inventory", "rug"), ("retention", None), ("bundles", "lamp")}
-        assert all(len(each) >= 3 for each in answer["opportunities"])
+        assert all(each["amount"] is not None or each["lift"] is not None for each in rows)
 
     run(tmp_path, scenario)
 
 
 def test_baskets_say_what_is_bought_together(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.bundle_performance(None, None, 4)
-        assert answer["baskets"]["multi_item_share"] == 0.25
-        [pair] = answer["baskets"]["top_pairs"]
+        answer = await analytics.bundles(Question(days=4))
+        assert value(answer, "multi_item_share") == 0.25
+        assert (value(answer, "bundle_views"), value(answer, "bundle_conversion_rate")) == (4, 0.25)
+        [pair] = answer["tables"]["top_pairs"]["rows"]
         assert (pair["item_id"], pair["other_item_id"]) == ("lamp", "mug")
-        assert answer["conversion_rate"] is None
-        assert answer["unavailable"].keys() == {"conversion_rate", "by_type"}
+        early = await analytics.bundles(Question(last=DAYS[0], days=1))
+        assert "bundle_view" in early["figures"]["bundle_conversion_rate"]["unavailable"]
+
+    run(tmp_path, scenario)
+
+
+def test_recommendations_are_told_by_all_that_was_served(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.recommendations(Question())
+        assert (value(answer, "answers"), value(answer, "items_shown"), value(answer, "clicks")) == (4, 8, 2)
+        assert value(answer, "click_through_rate") == 0.25
+        assert value(answer, "recommendation_revenue_share") == pytest.approx(9 / 60, abs=1e-6)
+        assert value(answer, "catalogue_coverage") == 0.25
+        rates = {name: row["click_through_rate"] for name, row in rows_by(answer, "by_algorithm").items()}
+        assert rates["als"] == pytest.approx(1 / 3, abs=1e-6) and rates["popular"] == 0.0
+        early = await analytics.recommendations(Question(last=DAYS[0], days=1))
+        assert "nothing was served" in early["figures"]["click_through_rate"]["unavailable"]
+
+    run(tmp_path, scenario)
+
+
+def test_any_part_can_be_had_as_rows(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("overview", Question(days=2))
+        assert parts_of(answer)[:3] == ["figures", "series", "by_channel"]
+        header, rows = part_rows(answer, "figures")
+        assert rows[0][: header.index("source_asset")] == ["revenue", 50.0, "EUR", 10.0, 4.0]
+        header, rows = part_rows(answer, "series")
+        assert (header[:2], [row[:2] for row in rows]) == (
+            ["date", "revenue"],
+            [["2024-01-30", 30.0], ["2024-01-31", 20.0]],
+        )
+        header, rows = part_rows(answer, "by_channel")
+        assert dict(zip(header, rows[0], strict=True))["channel"] == "web"
+
+    run(tmp_path, scenario)
+
+
+def test_models_and_health_are_told_in_tables(tmp_path: Path) -> None:
+    ledger = Home(tmp_path).monitoring / "alerts.json"
+    ledger.parent.mkdir(parents=True)
+    alert = {"key": "k", "family": "volume", "since": "2024-01-30", "until": "2024-01-31", "text": "few"}
+    ledger.write_text(json.dumps({"alerts": [alert | {"is_open": True}]}))
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        analytics._metrics.request_seconds.labels("/x").observe(0.004)
+        answer = await analytics.data_health()
+        assert answer["tables"]["alerts"]["rows"][0]["text"] == "few"
+        assert answer["tables"]["latency"]["rows"] == [
+            {"route": "/x", "requests": 1, "p50": 0.005, "p99": 0.005}
+        ]
+        models = await analytics.models()
+        assert models["tables"]["release"]["source_asset"] == "release/built"
+        results = await analytics.experiments()
+        assert results["experiments"] == [] and "no run" in results["unavailable"]["experiments"]
 
     run(tmp_path, scenario)
 
@@ -183,21 +366,20 @@ def put_served(connection: sa.Connection, kind: str = "recommendations") -> None
     )
 
 
-def test_rates_come_from_what_was_served_and_what_came_back(tmp_path: Path) -> None:
+def test_what_came_since_is_told_apart_and_from_the_latest_answers(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, database: Database) -> None:
         await database.write(put_served)
-        answer = await analytics.recommendation_performance(30)
-        assert (answer["answers"], answer["items_shown"]) == (4, 8)
-        assert (answer["clicks"], answer["click_through_rate"]) == (1, 0.125)
-        assert (answer["conversions"], answer["revenue"], answer["is_complete"]) == (1, 9.0, True)
-        rates = {row["algorithm"]: row["click_through_rate"] for row in answer["by_algorithm"]}
+        answer = await analytics.personalization(Question())
+        live = answer["live"]
+        assert live["since"] == "2024-02-01T00:00:00+00:00"
+        assert (live["answers"], live["items_shown"]) == (4, 8)
+        assert (live["clicks"], live["click_through_rate"]) == (1, 0.125)
+        assert (live["conversions"], live["revenue"], live["is_complete"]) == (1, 9.0, True)
+        rates = {row["algorithm"]: row["click_through_rate"] for row in live["by_algorithm"]}
         assert rates == {"collaborative": 0.25, "popular": 0.0}
-        personal = await analytics.personalization(30)
-        assert personal["personalized_share"] == 0.75
-        assert personal["rungs"] == {"batch": 3, "popular": 1}
-        assert personal["lift"] is None and "experiment" in personal["unavailable"]["lift"]
-        both = await analytics.recommendations_dashboard(30)
-        assert both["clicks"] == 1 and both["personalized_share"] == 0.75
+        assert live["personalized_share"] == 0.75
+        assert live["rungs"] == {"batch": 3, "popular": 1}
+        assert answer["lift"] is None and "experiment" in answer["unavailable"]["lift"]
 
     run(tmp_path, scenario)
 
@@ -205,19 +387,9 @@ def test_rates_come_from_what_was_served_and_what_came_back(tmp_path: Path) -> N
 def test_served_bundles_are_shown_by_type(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, database: Database) -> None:
         await database.write(lambda connection: put_served(connection, "bundles"))
-        answer = await analytics.bundle_performance(None, None, 4)
-        [row] = answer["by_type"]
+        [row] = (await analytics.bundles(Question()))["live"]["by_bundle_type"]
         assert (row["bundle_type"], row["served"], row["views"]) == ("cross_sell", 4, 0)
         assert (row["mean_price"], row["mean_discount"], row["attach_rate"]) == (10.0, 0.1, None)
-
-    run(tmp_path, scenario)
-
-
-def test_before_anything_was_served_the_rates_are_null_with_a_reason(tmp_path: Path) -> None:
-    async def scenario(analytics: Analytics, _: Database) -> None:
-        answer = await analytics.recommendation_performance()
-        assert answer["click_through_rate"] is None
-        assert "nothing was served" in answer["unavailable"]["click_through_rate"]
 
     run(tmp_path, scenario)
 
@@ -225,23 +397,25 @@ def test_before_anything_was_served_the_rates_are_null_with_a_reason(tmp_path: P
 def test_without_tables_the_remedy_is_named(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
         with pytest.raises(NoTables, match="attune run"):
-            await analytics.overview()
+            await analytics.overview(Question())
 
     run(tmp_path, scenario, has_tables=False)
 
 
 def test_a_new_publication_is_read_and_an_old_answer_is_kept_until_then(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        first = await analytics.report("profit")
-        assert await analytics.report("profit") == first
-        assert len(analytics._kept) == 1
+        first = await analytics.dashboard("profit")
+        assert await analytics.dashboard("profit") == first
         current = tmp_path / "marts" / "current"
         current.rename(current.with_name("first"))
         shutil.copytree(current.with_name("first"), current.with_name("second"))
-        days = current.with_name("second") / "daily_kpis" / "rows.parquet"
-        pq.write_table(pq.read_table(days).slice(0, 2), days)
+        path = current.with_name("second") / "metrics_daily" / "all.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.filter(pc.less(table["event_date"], DAYS[2])), path)
         current.symlink_to("second")
-        assert (await analytics.report("profit"))["period"]["data_until"] == "2024-01-29"
+        assert await analytics.dashboard("profit") == first
+        await analytics.refresh()
+        assert (await analytics.dashboard("profit"))["as_of"] == "2024-01-29"
 
     run(tmp_path, scenario)
 

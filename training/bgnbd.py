@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import betaincinv, gammaln, roots_legendre
 
@@ -117,6 +118,14 @@ def fit_gamma_gamma(transactions: FloatArray, mean_amount: FloatArray) -> GammaG
     found, value = _minimise(loss, np.array([0.5, 0.5, 0.0]), np.zeros(3))
     p, above_one, v = (float(each) for each in np.exp(found))
     return GammaGamma(p, 1.0 + above_one, v * unit, -value - float(np.log(unit)) * len(n))
+
+
+def bgnbd_inputs(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """x, t_x and T in days, of order days: `repeat_...` of `derive_user`."""
+    x = frame["repeat_frequency"].to_numpy(dtype=np.float64)
+    t_x = frame["repeat_recency_days"].to_numpy(dtype=np.float64)
+    age = frame["repeat_age_days"].to_numpy(dtype=np.float64)
+    return x, np.where(x > 0, np.nan_to_num(t_x), 0.0), np.maximum(age, 0.0)
 
 
 def _bgnbd_terms(parameters: FloatArray, x: FloatArray, t_x: FloatArray, age: FloatArray) -> FloatArray:

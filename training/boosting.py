@@ -42,6 +42,15 @@ class Trees:
         margins = [booster.predict(data, output_margin=True) for booster in self.boosters]
         return np.asarray(np.mean(margins, axis=0), dtype=np.float64)
 
+    def contributions(self, frame: pd.DataFrame) -> FloatArray:
+        """Each feature's Shapley value in each row's margin; columns as `features`.
+
+        They and one constant sum to the margin, up to single precision.
+        """
+        data = _matrix(frame, self.features, np.zeros(len(frame)))
+        parts = [booster.predict(data, pred_contribs=True)[:, :-1] for booster in self.boosters]
+        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
     def gain(self) -> dict[str, float]:
         """Share of the total gain that splits on each feature brought, largest first."""
         gains = dict.fromkeys(self.features, 0.0)
@@ -66,9 +75,7 @@ def fit_trees(
     Features that do not vary are left out. Offsets start at each fold's own level, are estimated again from
     the first trees' margins, and then held for the final ensemble.
     """
-    varying = tuple(name for name in features if _varies(frame[name]))
-    if not varying:
-        raise NotEnoughData("features that vary in the training frame", 0, 1, "land more days")
+    varying = varying_features(frame, features)
     offsets = fold_offsets(np.zeros(len(target)), target, folds, loss)
     for _ in range(ROUNDS_OF_ESTIMATION - 1):
         first = Trees(varying, (_boost(frame, varying, target, offsets[folds], loss, config, seed),))
@@ -78,6 +85,30 @@ def fit_trees(
         for member in range(config.ensemble)
     )
     return Trees(varying, boosters)
+
+
+def varying_features(frame: pd.DataFrame, features: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that tell customers apart; raises `NotEnoughData` if none does."""
+    varying = tuple(name for name in features if _varies(frame[name]))
+    if not varying:
+        raise NotEnoughData("features that vary in the training frame", 0, 1, "land more days")
+    return varying
+
+
+def tree_parameters(config: TreesConfig, seed: int) -> dict[str, Any]:
+    """XGBoost's names for a configuration; the objective is the caller's."""
+    return {
+        "tree_method": "hist",
+        "max_depth": config.max_depth,
+        "eta": config.learning_rate,
+        "min_child_weight": config.min_child_weight,
+        "reg_lambda": config.reg_lambda,
+        "subsample": config.subsample,
+        "colsample_bytree": config.colsample,
+        "nthread": config.threads,
+        "seed": seed,
+        "verbosity": 0,
+    }
 
 
 def fold_offsets(margin: FloatArray, target: FloatArray, folds: IntArray, loss: Loss) -> FloatArray:
@@ -141,20 +172,7 @@ def _boost(
     config: TreesConfig,
     seed: int,
 ) -> xgboost.Booster:
-    parameters = {
-        "objective": OBJECTIVES[loss],
-        "base_score": 0.5,
-        "tree_method": "hist",
-        "max_depth": config.max_depth,
-        "eta": config.learning_rate,
-        "min_child_weight": config.min_child_weight,
-        "reg_lambda": config.reg_lambda,
-        "subsample": config.subsample,
-        "colsample_bytree": config.colsample,
-        "nthread": config.threads,
-        "seed": seed,
-        "verbosity": 0,
-    }
+    parameters = {**tree_parameters(config, seed), "objective": OBJECTIVES[loss], "base_score": 0.5}
     data = _matrix(frame, features, offset)
     data.set_label(target)
     return xgboost.train(parameters, data, num_boost_round=config.rounds)

@@ -100,14 +100,22 @@ def fit_clv(frame: pd.DataFrame, config: ClvConfig | None = None, seed: int = 0)
     return ClvModel(purchase.model, amount, tail, chosen.coverage, chosen.cutoffs.horizon_days)
 
 
-def score_clv(model: ClvModel, frame: pd.DataFrame) -> pd.DataFrame:
+def score_clv(model: ClvModel, frame: pd.DataFrame, ratio: FloatArray | None = None) -> pd.DataFrame:
     """One row per row of `frame`.
 
     `user_id`, `cutoff`, `clv` (expected spend in the horizon, currency units), `clv_low`, `clv_high` (its
     interval), `purchase_probability`.
+
+    `ratio` carries the answer to another horizon: each customer's expected purchases there over those in the
+    model's own (see `horizons`). Money goes with it; the probability of buying at all as if purchases came at
+    random, 1 - (1 - p)^ratio; what is left goes into the spend of those who buy.
     """
     probability = model.purchase.probability(frame)
     centre = model.amount.score(frame) + model.amount.levels.at(fold_days(frame))
+    if ratio is not None:
+        own = probability
+        probability = -np.expm1(ratio * np.log1p(-np.minimum(own, 1.0 - 1e-9)))
+        centre = centre + np.log(ratio * own / probability)
     quantile = _Spend(probability, centre, model.amount.residuals)
     expected = probability * np.exp(centre) * model.amount.factor
     return pd.DataFrame(

@@ -229,6 +229,49 @@ class SegmentConfig:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class RetentionConfig:
+    """What keeping a customer costs and brings.
+
+    `save_rate` is the assumed share of those about to leave whom the action keeps, `cost` the money of one
+    action, `margin_share` the part of the spend that is earned. `least_probability` bounds the division that
+    turns an expectation into the spend of a buyer.
+    """
+
+    save_rate: float = 0.1
+    cost: float = 1.0
+    margin_share: float = 0.3
+    least_probability: float = 0.05
+
+    def __post_init__(self) -> None:
+        _require(self.cost >= 0.0, "cost", self.cost, "use 0 or more")
+        for name in ("save_rate", "margin_share", "least_probability"):
+            value = getattr(self, name)
+            _require(0.0 < value <= 1.0, name, value, "use a share above 0 up to 1")
+
+
+@dataclass(frozen=True)
+class NextPurchaseConfig:
+    """When the next order comes: accelerated failure time, in days from the cut-off.
+
+    `coverage` is the share of customers whose next order the interval is to contain.
+    """
+
+    cutoffs: CutoffConfig = field(default_factory=CutoffConfig)
+    trees: TreesConfig = field(default_factory=lambda: TreesConfig(ensemble=1))
+    features: tuple[str, ...] = VALUE_FEATURES
+    scale: float = 1.2
+    coverage: float = 0.8
+
+    def __post_init__(self) -> None:
+        _require(self.scale > 0.0, "scale", self.scale, "use a number above 0")
+        _require(0.0 < self.coverage < 1.0, "coverage", self.coverage, "use a share between 0 and 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for logging and for the model's own file."""
+        return asdict(self)
+
+
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:
     if not holds:
         raise InvalidConfig(name, value, allowed)

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import value_metrics as metrics
-from training.bgnbd import fit_bgnbd, fit_gamma_gamma
+from training.bgnbd import bgnbd_inputs, fit_bgnbd, fit_gamma_gamma
 from training.calibration import fit_platt
 from training.churn import ChurnModel, churned, fit_churn
 from training.clv import ClvModel, fit_clv, score_clv
 from training.dataset import CUTOFF, SPEND_LAST_90D, SPEND_NEXT, known_at
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
 from training.intervals import Estimate, bootstrap_statistic, paired_statistic_difference
+from training.pareto import fit_pareto_nbd
 from training.splits import Fold
 from training.value_config import ChurnConfig, ClvConfig
 
@@ -101,7 +102,7 @@ def evaluate_churn(
     chosen = config or ChurnConfig()
     reports = []
     for fold in folds:
-        train, test = training_rows(frame, fold), _rows(frame, [fold.cutoff])
+        train, test = training_rows(frame, fold), evaluation_rows(frame, fold)
         model = fit_churn(train, chosen, seed)
         truth = churned(test)
         scores = _churn_scores(model, train, test, champion if fold is folds[-1] else None, fold.horizon_days)
@@ -122,11 +123,13 @@ def evaluate_clv(
     chosen = config or ClvConfig()
     reports = []
     for fold in folds:
-        train, test = training_rows(frame, fold), _rows(frame, [fold.cutoff])
+        train, test = training_rows(frame, fold), evaluation_rows(frame, fold)
         model = fit_clv(train, chosen, seed)
         truth = test[SPEND_NEXT].to_numpy(dtype=np.float64)
         scored = score_clv(model, test)
-        scores = _clv_scores(scored, test, champion if fold is folds[-1] else None, fold.horizon_days)
+        scores = _clv_scores(scored, test, fold.horizon_days)
+        if fold is folds[-1]:
+            scores = _with_last_rows(scores, test, champion, fold.horizon_days)
         reports.append(_clv_report(fold, truth, scores, scored, chosen, seed, draws))
     predictions = _predictions(test, truth, scores).assign(
         low=scored["clv_low"].to_numpy(), high=scored["clv_high"].to_numpy()
@@ -145,12 +148,9 @@ def training_rows(frame: pd.DataFrame, fold: Fold) -> pd.DataFrame:
     return known_at(rows, fold.cutoff, fold.horizon_days)
 
 
-def bgnbd_inputs(frame: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """x, t_x and T in days, of order days: `repeat_...` of `derive_user`."""
-    x = frame["repeat_frequency"].to_numpy(dtype=np.float64)
-    t_x = frame["repeat_recency_days"].to_numpy(dtype=np.float64)
-    age = frame["repeat_age_days"].to_numpy(dtype=np.float64)
-    return x, np.where(x > 0, np.nan_to_num(t_x), 0.0), np.maximum(age, 0.0)
+def evaluation_rows(frame: pd.DataFrame, fold: Fold) -> pd.DataFrame:
+    """The rows that a fold is tested on, with complete labels."""
+    return _rows(frame, [fold.cutoff])
 
 
 def _churn_scores(
@@ -175,27 +175,41 @@ def _churn_scores(
     return _Scores(values, roles, frozenset({"bgnbd_p_alive"}))
 
 
-def _clv_scores(
-    scored: pd.DataFrame, test: pd.DataFrame, champion: ClvModel | None, horizon: float
-) -> _Scores:
+def _clv_scores(scored: pd.DataFrame, test: pd.DataFrame, horizon: float) -> _Scores:
     x, t_x, age = bgnbd_inputs(test)
     spend = test["spend_total"].to_numpy(dtype=np.float64)
-    transactions = x + 1.0
-    amounts = fit_gamma_gamma(transactions, spend / transactions)
     purchases = fit_bgnbd(x, t_x, age).expected_purchases(x, t_x, age, horizon)
     tenure = np.maximum(test["tenure_days"].to_numpy(dtype=np.float64), LEAST_TENURE_DAYS)
     values = {
         CANDIDATE: scored["clv"].to_numpy(dtype=np.float64),
-        "bgnbd_gamma_gamma": purchases * amounts.expected_amount(transactions, spend / transactions),
+        "bgnbd_gamma_gamma": purchases * _expected_amount(test),
         "past_spend_rate": spend / tenure * horizon,
         "spend_last_90d": test[SPEND_LAST_90D].to_numpy(dtype=np.float64) * horizon / 90.0,
     }
     roles: dict[str, Role] = dict.fromkeys(values, "baseline")
     roles[CANDIDATE] = "candidate"
+    return _Scores(values, roles)
+
+
+def _with_last_rows(
+    scores: _Scores, test: pd.DataFrame, champion: ClvModel | None, horizon: float
+) -> _Scores:
+    """What is measured on the last fold alone: Pareto/NBD, which is slow to fit, and the champion."""
+    x, t_x, age = bgnbd_inputs(test)
+    purchases = fit_pareto_nbd(x, t_x, age).expected_purchases(x, t_x, age, horizon)
+    values = {**scores.values, "pareto_nbd_gamma_gamma": purchases * _expected_amount(test)}
+    roles: dict[str, Role] = {**scores.roles, "pareto_nbd_gamma_gamma": "baseline"}
     if champion is not None:
         values["champion"] = score_clv(champion, test)["clv"].to_numpy(dtype=np.float64)
         roles["champion"] = "champion"
     return _Scores(values, roles)
+
+
+def _expected_amount(test: pd.DataFrame) -> FloatArray:
+    """Money per order day by Gamma-Gamma."""
+    transactions = bgnbd_inputs(test)[0] + 1.0
+    mean = test["spend_total"].to_numpy(dtype=np.float64) / transactions
+    return fit_gamma_gamma(transactions, mean).expected_amount(transactions, mean)
 
 
 def _churn_report(

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.unit.training.customers import CLV, cutoff, frame
 from training.clv import fit_clv, read_clv, score_clv, write_clv
 from training.errors import BrokenModel, InvalidConfig, NotEnoughData
+from training.horizons import score_horizons
 from training.splits import Fold
 from training.value_config import ClvConfig
 from training.value_evaluation import evaluate_clv
@@ -74,6 +76,29 @@ def test_a_report_has_all_baselines_and_the_intervals_coverage() -> None:
         "bgnbd_gamma_gamma",
         "past_spend_rate",
         "spend_last_90d",
+        "pareto_nbd_gamma_gamma",
     ]
     assert 0.6 < found.report.candidate.metrics["coverage"].value <= 1.0
     assert {"truth", "xgboost", "low", "high"} <= set(found.predictions.columns)
+
+
+def test_another_horizon_scales_the_money_and_keeps_the_interval_in_order() -> None:
+    test = frame([0.0], customers=2000, seed=9, first=6)
+    model = fit_clv(frame([0.0, 0.0, 0.0], customers=2000), CLV)
+    same, third, four = (score_clv(model, test, np.full(2000, ratio)) for ratio in (1.0, 1 / 3, 4.0))
+    pd.testing.assert_frame_equal(same, score_clv(model, test))
+    assert third["clv"].to_numpy() == pytest.approx(same["clv"].to_numpy() / 3)
+    assert four["clv"].to_numpy() == pytest.approx(same["clv"].to_numpy() * 4)
+    assert (third["purchase_probability"] < same["purchase_probability"]).all()
+    assert (four["clv_low"] >= same["clv_low"]).all()
+    assert ((third["clv_low"] <= third["clv"]) & (third["clv"] <= third["clv_high"])).all()
+
+
+def test_the_parts_of_a_value_multiply_to_it_and_a_longer_horizon_is_worth_more() -> None:
+    test = frame([0.0], customers=500, seed=9, first=6)
+    found = score_horizons(fit_clv(frame([0.0, 0.0, 0.0]), CLV), test)
+    product = found["p_alive"] * found["expected_orders_90d"] * found["expected_order_value"]
+    assert product.to_numpy() == pytest.approx(found["clv_90d"].to_numpy())
+    assert (found["clv_30d"] < found["clv_90d"]).all()
+    assert (found["clv_90d"] < found["clv_365d"]).all()
+    assert (found["clv_365d"] < found["clv_90d"] * 365 / 90 + 1e-9).all()

@@ -237,7 +237,7 @@ _ALL: list[EventType] = [
     ),
     *_types(
         "experiment",
-        ("experiment_exposure", "a visitor met a variant; context.variant", _EXPERIMENT),
+        ("experiment_exposure", "a visitor met a variant; context.variant, propensity", _EXPERIMENT),
         ("experiment_conversion", "a visitor in an experiment reached its goal", _EXPERIMENT),
         ("experience_served", "a personalized experience was served; context.experience_id", ()),
         ("experience_interaction", "a personalized experience was used; context.experience_id", ()),

@@ -179,6 +179,20 @@ class Home:
         """Experiments that the operator defines in a file; the API's lie in the operational store."""
         return self.root / "experiments.yaml"
 
+    @property
+    def experiment_metrics_file(self) -> Path:
+        """Metrics of experiments that the operator changes or adds; absent: the built-in ones."""
+        return self.root / "experiment_metrics.yaml"
+
+    @property
+    def experiment_results(self) -> Path:
+        """One JSON file per experiment, replaced whole by each run; and what A/A simulations showed."""
+        return self.root / "experiments"
+
+    def experiment_result(self, experiment_id: str) -> Path:
+        """The published result of one experiment."""
+        return self.experiment_results / f"{experiment_id}.json"
+
     # runs
 
     @property

@@ -62,6 +62,7 @@ MARTS: tuple[Mart, ...] = (
     Mart("campaigns_daily", "event_date, campaign_id, channel, arm"),
     Mart("marketing_spend", "event_date, channel, campaign_id"),
     Mart("journeys_daily", "path", "event_date"),
+    Mart("experiment_user_daily", "experiment_id, user_id", "event_date"),
 )
 
 

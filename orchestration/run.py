@@ -46,6 +46,7 @@ STAGES = {
     "analysis__attribution": "attribute revenue",
     "features__definitions": "register features",
     "features__online": "materialize features",
+    "analysis__experiments": "analyse experiments",
     "models__training_frame": "join training frame",
     "models__collaborative": "train recommendations",
     "models__clv": "train customer value",
@@ -66,6 +67,7 @@ NOTED = (
     "release_id",
     "customers_scored",
     "alerts_open",
+    "experiments",
 )
 
 

@@ -12,6 +12,7 @@ from serving.access.rate_limit import RateLimiter
 from serving.analytics import Analytics
 from serving.decision_log import DecisionLog
 from serving.experiments.arms import Experiments
+from serving.experiments.results import Results
 from serving.features import FeatureReader, UserStore
 from serving.flags import Flags
 from serving.live import LiveState, LiveView, LiveWriter
@@ -62,6 +63,7 @@ class Runtime:
     insights: Insights
     flags: Flags
     experiments: Experiments
+    results: Results
     analytics: Analytics
     rules: BusinessRules
     decision_log: DecisionLog
@@ -208,6 +210,7 @@ async def open_runtime(
         insights=insights,
         flags=flags,
         experiments=experiments,
+        results=Results(settings.home),
         analytics=analytics,
         rules=rules,
         decision_log=decision_log,

@@ -33,7 +33,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.bundle_offer import attach_at, profit_at
-from training.errors import BrokenRelease
+from training.errors import BrokenRelease, InvalidPlan
+from training.experiments.power import Plan, Question, detectable_lift, of_share, plan
 from training.factors import ItemFactors, read_factors, write_factors
 from training.item_relations import BY_BEHAVIOUR, Relations, read_relations, write_relations
 from training.rankings import Popularity, RankedList
@@ -42,16 +43,22 @@ __all__ = [
     "BY_BEHAVIOUR",
     "FORMAT_VERSION",
     "BrokenRelease",
+    "InvalidPlan",
     "ItemFactors",
     "ItemTable",
     "Manifest",
+    "Plan",
     "Popularity",
+    "Question",
     "RankedList",
     "Relations",
     "Release",
     "attach_at",
     "current_release_id",
+    "detectable_lift",
     "load_release",
+    "of_share",
+    "plan",
     "point_to_release",
     "profit_at",
     "write_release",

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.analysis import analysis_assets
+from orchestration.assets.experiments import experiment_assets
 from orchestration.assets.features import feature_assets
 from orchestration.assets.models import model_assets
 from orchestration.assets.monitoring import monitoring_assets
@@ -23,6 +24,7 @@ def downstream_assets(
         *transform_assets(manifest, partitions, retries),
         *analysis_assets(retries),
         *feature_assets(retries),
+        *experiment_assets(retries),
         *model_assets(retries),
         *release_assets(retries),
         *monitoring_assets(retries),

@@ -15,10 +15,15 @@ from serving.api.schemas.experiments import (
     ExperimentEventAnswer,
     ExperimentList,
     FlagList,
+    LiftAnswer,
     Name,
+    PlanAnswer,
+    PlanQuestion,
+    ResultAnswer,
     VariantAnswer,
 )
 from serving.decisions.parameters import PARAMETERS
+from serving.experiments.results import answer_plan
 from serving.people.permissions import Signals
 
 router = APIRouter(tags=["experiments"])
@@ -106,6 +111,54 @@ async def list_experiments(request: Request) -> JsonAnswer:
 async def create(request: Request, body: Definition) -> JsonAnswer:
     """Runs from its start on, or at once. 409 where its visitors or parameters are taken by another one."""
     return JsonAnswer(await running(request).experiments.create(body), status_code=201)
+
+
+@router.get(
+    "/api/v1/experiments/plan",
+    response_model=PlanAnswer,
+    responses=REFUSED,
+    summary="How many visitors and days an experiment needs",
+    **access(Role.READ),
+)
+async def read_plan(asked: Annotated[PlanQuestion, Query()]) -> JsonAnswer:
+    """For a two-sided comparison of each variant with the control, visitors dealt evenly."""
+    return JsonAnswer(answer_plan(asked))
+
+
+@router.post(
+    "/api/v1/experiments/plan",
+    response_model=PlanAnswer,
+    responses=REFUSED,
+    summary="The same, asked in a body",
+    **access(Role.READ),
+)
+async def ask_plan(body: PlanQuestion) -> JsonAnswer:
+    """Nothing is stored."""
+    return JsonAnswer(answer_plan(body))
+
+
+@router.get(
+    "/api/v1/personalization/lift",
+    response_model=LiftAnswer,
+    summary="What personalization brings, against the permanent holdout",
+    **access(Role.READ),
+)
+async def lift(request: Request) -> JsonAnswer:
+    """Every interval holds however often one looks; segments are adjusted for their number."""
+    return JsonAnswer(await running(request).results.lift())
+
+
+@router.get(
+    "/api/v1/experiments/{experiment_id}/results",
+    response_model=ResultAnswer,
+    responses={404: {"model": Problem}},
+    summary="What an experiment shows, and whether that may be believed",
+    **access(Role.READ),
+)
+async def results(request: Request, experiment_id: ExperimentName) -> JsonAnswer:
+    """As the last run published it. `default` is the built-in A/A test, `holdout` the permanent holdout."""
+    running(request).experiments.check_known(experiment_id)
+    return JsonAnswer(await running(request).results.of(experiment_id))
 
 
 @router.get(

@@ -5,7 +5,9 @@ keep three questions apart, so that the answer to one says nothing about another
 
 - `layer:<layer>`: where a visitor stands in a layer. Experiments of one layer hold disjoint ranges of its
   10,000 buckets, so a visitor is in at most one of them; layers are independent of each other.
-- `variant:<salt of the experiment>`: which variant, in proportion to the weights.
+- `variant:<salt of the experiment>`: which variant, in proportion to the weights. In a bandit, whose weights
+  change, each variant has a draw of its own (weighted rendezvous hashing): visitors only leave variants whose
+  share falls, for those whose share grows.
 - `holdout`: the permanent holdout. The lowest points are in no experiment, and stay the same visitors;
   an experiment that asks for a larger holdout leaves out more of the same order.
 
@@ -13,6 +15,7 @@ Nothing is stored to keep a visitor in their variant: the same definition gives 
 worker, after every restart, and offline.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +27,7 @@ CONTROL = "control"
 HOLDOUT_ID = "holdout"
 """What the permanent holdout is called among experiments: it is measured as one."""
 
+FIXED, BANDIT = "fixed", "bandit"
 HELD_OUT, INCLUDED = "held_out", "included"
 HOLDOUT_SALT = "holdout"
 AT_LEAST_TWO, AT_MOST = 2, 5
@@ -74,11 +78,17 @@ class Experiment:
     holdout_share: float = 0.0
     start: datetime | None = None
     end: datetime | None = None
+    mode: str = FIXED
 
     @property
     def keys(self) -> frozenset[str]:
         """Every parameter that some variant sets."""
         return frozenset(key for variant in self.variants for key in variant.parameters)
+
+    def share_of(self, name: str) -> float:
+        """The probability with which a visitor of the experiment gets this variant."""
+        weights = {variant.name: variant.weight for variant in self.variants}
+        return weights[name] / sum(weights.values())
 
     def is_running(self, at: datetime) -> bool:
         """From `start` on and before `end`."""
@@ -109,6 +119,8 @@ def stands_in(experiment: Experiment, visitor_id: str) -> bool:
 
 def variant_of(experiment: Experiment, visitor_id: str) -> Variant:
     """The visitor's variant, whether or not they take part."""
+    if experiment.mode == BANDIT:
+        return _by_own_draws(experiment, visitor_id)
     total = sum(variant.weight for variant in experiment.variants)
     place = point(f"variant:{experiment.salt}", visitor_id) * total
     for variant in experiment.variants:
@@ -116,6 +128,17 @@ def variant_of(experiment: Experiment, visitor_id: str) -> Variant:
         if place < 0:
             return variant
     return next(variant for variant in reversed(experiment.variants) if variant.weight > 0)
+
+
+def _by_own_draws(experiment: Experiment, visitor_id: str) -> Variant:
+    """The variant of the largest log(draw) / weight: each wins with the probability of its share."""
+    weighed = [variant for variant in experiment.variants if variant.weight > 0]
+
+    def score(variant: Variant) -> float:
+        draw = 1 - point(f"variant:{experiment.salt}:{variant.name}", visitor_id)
+        return math.log(draw) / variant.weight
+
+    return max(weighed, key=score)
 
 
 def why_not(

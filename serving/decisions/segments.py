@@ -11,19 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
-@dataclass(frozen=True)
-class LoyaltyRules:
-    """Where one loyalty tier ends and the next begins: orders ever, and decayed orders (half-life 90 days).
-
-    The decayed count makes a tier something that has to be kept up: ten orders years ago are not VIP.
-    """
-
-    standard_orders: int = 2
-    premium_orders: int = 5
-    premium_recent_orders: float = 1.0
-    vip_orders: int = 10
-    vip_recent_orders: float = 3.0
+from feature_repo.loyalty import LoyaltyRules as LoyaltyRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +32,7 @@ def price_bands(prices: npt.NDArray[np.float64]) -> PriceBands | None:
 
 def loyalty_tier(features: Mapping[str, Any], rules: LoyaltyRules | None = None) -> str | None:
     """VIP, Premium, Standard or New; None when nothing is known about the customer's orders."""
-    rules = rules or LoyaltyRules()
-    orders = features.get("order_count")
-    if orders is None:
-        return None
-    recent = features.get("orders_decay_90d") or 0.0
-    if orders >= rules.vip_orders and recent >= rules.vip_recent_orders:
-        return "VIP"
-    if orders >= rules.premium_orders and recent >= rules.premium_recent_orders:
-        return "Premium"
-    return "Standard" if orders >= rules.standard_orders else "New"
+    return (rules or LoyaltyRules()).tier(features.get("order_count"), features.get("orders_decay_90d"))
 
 
 def price_tier(features: Mapping[str, Any], bands: PriceBands | None) -> str | None:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from feature_repo.layout import Home
 from serving.api.schemas.experiments import Definition, DefinitionChange, ExperimentEvent
 from serving.decisions.assignment import (
+    BANDIT,
     BUCKETS,
     CONTROL,
     HELD_OUT,
@@ -46,6 +47,7 @@ from serving.errors import (
 )
 from serving.experiments.book import (
     Held,
+    dealt_by,
     first_problem,
     instant_text,
     micros,
@@ -57,6 +59,7 @@ from serving.experiments.book import (
 )
 from serving.experiments.exposures import EventLog, Exposures, Outcome
 from serving.experiments.file import read_experiments
+from serving.experiments.results import Results
 from serving.flags import Flags
 from serving.metrics import Metrics
 from serving.people.permissions import NO_SIGNALS, Permissions, Signals
@@ -68,6 +71,7 @@ logger = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 1.0
 CONVERSION = "experiment_conversion"
+UNPERSONALIZED = {"recommendations.algorithm": "popular"}
 DEFAULT_ID = "default"
 DEFAULT = Experiment(
     experiment_id=DEFAULT_ID,
@@ -103,6 +107,9 @@ class Experiments:
         self._release_id = release_id
         self._now = now
         self._held: dict[str, Held] = {}
+        self._stored: dict[str, Held] = {}
+        self._shares: dict[str, dict[str, float]] = {}
+        self._results = Results(settings.home)
         self._open: tuple[Experiment, ...] = ()
         self._scopes: dict[str, frozenset[str]] = {}
         self._audiences: dict[str, frozenset[str]] = {}
@@ -139,6 +146,7 @@ class Experiments:
     ) -> Parameters:
         """What this visitor's arms set; `scope`, such as `recommendations`, leaves out what it does not read.
 
+        The permanent holdout is recommended what is popular: it shows what personalization earns.
         Who may not be tracked or personalized for is in no experiment, and so is who is not known by an id.
         """
         if (
@@ -147,12 +155,12 @@ class Experiments:
             or not (permissions.tracking and permissions.personalization)
         ):
             return NOTHING
-        if not self._open:
+        if not self._open and not self._holdout_share:
             return NOTHING
         now = self._now()
         values: dict[str, Any] = {}
         arms: dict[str, str] = {}
-        concerns_some = False
+        concerns_some = scope in (None, "recommendations")
         for experiment in self._open:
             if scope is not None and scope not in self._scopes[experiment.experiment_id]:
                 continue
@@ -164,7 +172,10 @@ class Experiments:
                 values.update(variant.parameters)
                 arms[experiment.experiment_id] = variant.name
         if concerns_some and self._holdout_share > 0:
-            arms[HOLDOUT_ID] = HELD_OUT if is_held_out(visitor_id, self._holdout_share) else INCLUDED
+            is_out = is_held_out(visitor_id, self._holdout_share)
+            arms[HOLDOUT_ID] = HELD_OUT if is_out else INCLUDED
+            if is_out:
+                values.update(UNPERSONALIZED)
         return Parameters(values, arms) if arms else NOTHING
 
     def variant(
@@ -202,7 +213,14 @@ class Experiments:
 
     def expose(self, visitor_id: str, arms: Mapping[str, str]) -> None:
         """Have first meetings of this visitor with these arms logged; nobody waits for it."""
-        self._exposures.add(visitor_id, arms)
+        self._exposures.add(visitor_id, arms, self._propensity)
+
+    def _propensity(self, experiment_id: str, variant: str) -> float | None:
+        if experiment_id == HOLDOUT_ID:
+            return self._holdout_share if variant == HELD_OUT else 1 - self._holdout_share
+        held = self._held.get(experiment_id)
+        experiment = held.experiment if held else DEFAULT
+        return experiment.share_of(variant)
 
     def forget(self, is_erased: Callable[[str], bool]) -> None:
         """Drop what is remembered of erased visitors."""
@@ -344,6 +362,11 @@ class Experiments:
         ]
         return answer
 
+    def check_known(self, experiment_id: str) -> None:
+        """Raises `UnknownExperiment` if there is none of this id, built in or not."""
+        if experiment_id not in (DEFAULT_ID, HOLDOUT_ID):
+            self._get(experiment_id)
+
     def list(self) -> dict[str, Any]:
         """Every experiment and what holds for all of them."""
         return {
@@ -391,8 +414,11 @@ class Experiments:
         await self._follow_file()
         last_change = await self._database.read(store.last_change)
         if last_change != self._last_change:
-            self._take_over(await self._database.read(read_all))
-            self._last_change = last_change
+            self._stored = await self._database.read(read_all)
+        shares = await asyncio.to_thread(self._published_shares)
+        if last_change != self._last_change or shares != self._shares:
+            self._take_over({name: dealt_by(held, shares.get(name)) for name, held in self._stored.items()})
+            self._last_change, self._shares = last_change, shares
         await self._follow_segments()
 
     async def _follow_on(self) -> None:
@@ -400,6 +426,17 @@ class Experiments:
             await asyncio.sleep(FOLLOW_SECONDS)
             with contextlib.suppress(StoreUnavailable):
                 await self.follow()
+
+    def _published_shares(self) -> dict[str, dict[str, float]]:
+        """Of each bandit that runs, the shares that the last run of the pipeline found."""
+        now = self._now()
+        bandits = [
+            name
+            for name, held in self._stored.items()
+            if held.experiment.mode == BANDIT and held.status(now) == "running"
+        ]
+        found = {name: self._results.published(name) for name in bandits}
+        return {name: result["next_shares"] for name, result in found.items() if result}
 
     def _take_over(self, held: dict[str, Held]) -> None:
         self._held = held

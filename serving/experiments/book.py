@@ -18,7 +18,18 @@ from serving.errors import ExperimentConflict, InvalidField
 from serving.store import experiments as store
 
 # What deals visitors: a running experiment keeps it, or its visitors would be dealt anew in silence.
-FROZEN = ("segment", "conditions", "variants", "metrics", "start", "layer", "share", "holdout_share", "salt")
+FROZEN = (
+    "mode",
+    "segment",
+    "conditions",
+    "variants",
+    "metrics",
+    "start",
+    "layer",
+    "share",
+    "holdout_share",
+    "salt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,18 @@ def _experiment(definition: Definition, version: int, ranges: tuple[tuple[int, i
         holdout_share=definition.holdout_share,
         start=definition.start,
         end=definition.end,
+        mode=definition.mode,
     )
+
+
+def dealt_by(held: Held, shares: Mapping[str, float] | None) -> Held:
+    """A bandit with the shares that its results call for; as it was defined before there are any."""
+    if not shares:
+        return held
+    variants = tuple(
+        replace(variant, weight=shares.get(variant.name, 0.0)) for variant in held.experiment.variants
+    )
+    return replace(held, experiment=replace(held.experiment, variants=variants))
 
 
 def _place(definition: Definition, others: Iterable[Held], at: datetime) -> tuple[tuple[int, int], ...]:

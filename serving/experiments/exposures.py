@@ -59,7 +59,7 @@ class Exposures:
         self._metrics = metrics
         # Who met what, so that the second answer asks nobody; and what is not written yet.
         self._met: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._waiting: deque[tuple[str, str, str, int]] = deque()
+        self._waiting: deque[tuple[str, str, str, float | None, int]] = deque()
         self._has_waiting = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,8 +77,16 @@ class Exposures:
             while self._waiting:
                 await self.flush()
 
-    def add(self, visitor_id: str, arms: Mapping[str, str]) -> None:
-        """Have first meetings of this visitor with these arms logged; nobody waits for it."""
+    def add(
+        self,
+        visitor_id: str,
+        arms: Mapping[str, str],
+        propensity: Callable[[str, str], float | None] = lambda _experiment_id, _variant: None,
+    ) -> None:
+        """Have first meetings of this visitor with these arms logged; nobody waits for it.
+
+        `propensity`: with which probability the experiment deals the variant now.
+        """
         for experiment_id, variant in arms.items():
             key = (experiment_id, visitor_id)
             if key in self._met:
@@ -89,7 +97,8 @@ class Exposures:
             self._met[key] = None
             if len(self._met) > REMEMBERED:
                 self._met.popitem(last=False)
-            self._waiting.append((experiment_id, visitor_id, variant, time.time_ns() // 1000))
+            share = propensity(experiment_id, variant)
+            self._waiting.append((experiment_id, visitor_id, variant, share, time.time_ns() // 1000))
             self._has_waiting.set()
 
     def forget(self, is_erased: Callable[[str], bool]) -> None:
@@ -114,14 +123,14 @@ class Exposures:
     async def flush(self) -> None:
         """Log the oldest that wait. What cannot be logged now stays in the queue."""
         taken = [self._waiting[place] for place in range(min(FLUSH_ROWS, len(self._waiting)))]
-        pairs = [(experiment_id, visitor_id) for experiment_id, visitor_id, _, _ in taken]
+        pairs = [(experiment_id, visitor_id) for experiment_id, visitor_id, *_ in taken]
         known = await self._database.read(lambda connection: store.known_exposures(connection, pairs))
         new = [each for each in taken if (each[0], each[1]) not in known]
         outcomes = await self._tracker.track(
-            [_exposure_event(*each[:3]) for each in new], NO_SIGNALS, "experiments"
+            [_exposure_event(*each[:4]) for each in new], NO_SIGNALS, "experiments"
         )
         logged = []
-        for (experiment_id, visitor_id, variant, at), outcome in zip(new, outcomes, strict=True):
+        for (experiment_id, visitor_id, variant, _, at), outcome in zip(new, outcomes, strict=True):
             # One that was logged before is here too; with another variant, by a definition of before.
             is_logged = outcome.status in ("accepted", "duplicate") or outcome.reason == "event_id_taken"
             self._metrics.exposures.labels("logged" if is_logged else "refused").inc()
@@ -148,11 +157,15 @@ def exposure_id(experiment_id: str, visitor_id: str) -> str:
     return "exposure-" + blake2b(f"{experiment_id}:{visitor_id}".encode(), digest_size=16).hexdigest()
 
 
-def _exposure_event(experiment_id: str, visitor_id: str, variant: str) -> dict[str, Any]:
+def _exposure_event(
+    experiment_id: str, visitor_id: str, variant: str, propensity: float | None
+) -> dict[str, Any]:
     return {
         "event_id": exposure_id(experiment_id, visitor_id),
         "event_type": EXPOSURE,
         "user_id": visitor_id,
         "experiment_id": experiment_id,
-        "context": {"variant": variant},
+        "context": {"variant": variant}
+        if propensity is None
+        else {"variant": variant, "propensity": propensity},
     }

@@ -194,11 +194,15 @@ class Definition(BaseModel):
         default=0.0, ge=0, le=0.5, description="Visitors of the permanent holdout who are left out, at least"
     )
     salt: Name | None = Field(default=None, description="Deals visitors to variants; null: the id")
+    mode: Literal["fixed", "bandit"] = Field(
+        default="fixed",
+        description="bandit: each run deals anew, by how likely each variant is the best (Thompson sampling)",
+    )
 
     @field_validator("id")
     @classmethod
     def _is_not_ours(cls, value: str) -> str:
-        if value in (HOLDOUT_ID, "default"):
+        if value in (HOLDOUT_ID, "default", "plan", "false_positives"):
             raise ValueError(f"{value} is built in: choose another id")
         return value
 
@@ -247,6 +251,7 @@ class DefinitionChange(BaseModel):
     share: float | None = Field(default=None, ge=1 / BUCKETS, le=1)
     holdout_share: float | None = Field(default=None, ge=0, le=0.5)
     salt: Name | None = None
+    mode: Literal["fixed", "bandit"] | None = None
 
 
 class ExperimentVersion(BaseModel):
@@ -351,6 +356,70 @@ class ExperimentEventAnswer(BaseModel):
     event_id: str | None = Field(description="The first of `events`")
     reason: str | None
     events: list[TrackedConversion]
+
+
+class ResultAnswer(BaseModel):
+    """What an experiment shows so far."""
+
+    experiment_id: str
+    result: dict[str, Any] | None = Field(
+        description="`verdict` in words; `sample_ratio`; `metrics`, each with its role, how often simulated"
+        " A/A tests call a difference (`false_positives`) and, for each variant, value, `fixed` and"
+        " `always_valid` interval of the difference, `lift`, `cuped`, `days`, `segments`; `guardrails`"
+    )
+    reason: str | None = Field(description="Why there is no result")
+
+
+class LiftAnswer(BaseModel):
+    """What personalization brings, against the permanent holdout."""
+
+    result: dict[str, Any] | None = Field(
+        description="`personalized_users`, `control_group`; `lift` of revenue, conversion, engagement and"
+        " retention; the same `by` customer_tier, device_type and traffic_source; `verdict` in words"
+    )
+    reason: str | None = Field(description="Why there is no result")
+
+
+class PlanQuestion(BaseModel):
+    """What an experiment shall be able to show."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"baseline": 0.05, "lift": 0.1, "visitors_per_day": 4000}]},
+    )
+
+    baseline: float = Field(
+        gt=0, le=1e9, description="The metric now: a share such as 0.05, or a mean such as 3.20 per visitor"
+    )
+    lift: float = Field(gt=-1, le=100, description="Smallest relative change worth finding: 0.1 is 10 %")
+    deviation: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description="Standard deviation over visitors; null: the baseline is a share",
+    )
+    power: float = Field(default=0.8, ge=0.5, lt=1, description="Probability to find such a change")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    variants: int = Field(default=2, ge=AT_LEAST_TWO, le=AT_MOST, description="The control included")
+    visitors_per_day: float | None = Field(
+        default=None,
+        ge=1,
+        le=1e9,
+        description="Who would take part, in all variants; null: no days are answered",
+    )
+    window_days: int = Field(default=7, ge=1, le=60, description="Days for which a visitor is followed")
+
+
+class PlanAnswer(BaseModel):
+    """What an experiment needs."""
+
+    users_per_variant: int = Field(description="For one look, at the end")
+    users_in_all: int
+    days: int | None = Field(description="Until the last visitor's window is closed")
+    users_per_variant_always_valid: int = Field(description="At most, with a look at any time")
+    days_always_valid: int | None
+    absolute_effect: float = Field(description="The lift in units of the metric")
+    detectable_lift_in_28_days: float | None = Field(description="What 28 days of visitors would show")
 
 
 class FlagAnswer(BaseModel):

@@ -147,3 +147,14 @@ def test_an_experiment_runs_from_its_start_until_its_end() -> None:
 
 
 KNOWN_POINT = 0.8566299950656368
+
+
+def test_a_bandit_deals_by_its_shares_and_moves_only_who_must() -> None:
+    before = experiment(weights=(1.0, 1.0, 1.0), mode="bandit")
+    after = experiment(weights=(0.2, 0.2, 0.6), mode="bandit")
+    dealt = [(variant_of(before, visitor).name, variant_of(after, visitor).name) for visitor in FEWER]
+    counts = Counter(later for _, later in dealt)
+    assert chisquare([counts[f"v{n}"] for n in range(3)], [4000, 4000, 12_000]).pvalue > UNLIKELY
+    moved = {pair for pair in dealt if pair[0] != pair[1]}
+    assert moved == {("v0", "v2"), ("v1", "v2")}
+    assert after.share_of("v2") == pytest.approx(0.6)

@@ -224,11 +224,28 @@ def test_the_holdout_is_in_no_experiment_and_is_measured_as_one(tmp_path: Path) 
         held = next(visitor for visitor in visitors(1000) if is_held_out(visitor, 0.1))
         free = next(visitor for visitor in visitors(1000) if not is_held_out(visitor, 0.1))
         assert experiments.parameters(held, ALLOWED).arms == {"holdout": "held_out"}
-        assert experiments.parameters(held, ALLOWED).values == {}
+        assert experiments.parameters(held, ALLOWED).values == {"recommendations.algorithm": "popular"}
+        assert experiments.parameters(held, ALLOWED, scope="homepage") == NOTHING
         assert experiments.parameters(free, ALLOWED).arms.keys() == {"holdout", "algorithms"}
         assert experiments.variant(held, "algorithms", ALLOWED)["reason"] == "holdout"
 
     run(tmp_path, scenario, ATTUNE_HOLDOUT_SHARE="0.1")
+
+
+def test_a_bandit_deals_by_the_published_shares_and_logs_with_which(tmp_path: Path) -> None:
+    async def scenario(experiments: Experiments, log: FakeLog, _: Clock) -> None:
+        await experiments.create(definition(mode="bandit"))
+        path = Home(tmp_path).experiment_result("algorithms")
+        path.parent.mkdir()
+        path.write_text('{"next_shares": {"control": 0.05, "variant_a": 0.95}}')
+        await experiments.follow()
+        got = Counter(experiments.variant(v, "algorithms", ALLOWED)["variant"] for v in visitors(1000))
+        assert got["variant_a"] == pytest.approx(950, abs=30)
+        await asyncio.sleep(0.4)
+        logged = {row["context"]["variant"]: row["context"]["propensity"] for row in log.rows.values()}
+        assert logged == {"control": 0.05, "variant_a": 0.95}
+
+    run(tmp_path, scenario)
 
 
 def test_a_segment_is_read_from_the_latest_predictions(tmp_path: Path) -> None:

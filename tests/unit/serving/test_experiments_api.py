@@ -1,6 +1,7 @@
 """Experiments over HTTP: what decisions read, consent, refusals, flags."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,73 @@ def test_what_experiments_may_set_and_the_flags_are_shown(tmp_path: Path) -> Non
 
 def test_every_parameter_accepts_its_own_example() -> None:
     assert [key for key, each in PARAMETERS.items() if not each.accepts(each.example)] == []
+
+
+def test_a_plan_is_the_same_asked_by_query_or_body(tmp_path: Path) -> None:
+    async def scenario(running: Served) -> None:
+        asked = {"baseline": 0.05, "lift": 0.1, "visitors_per_day": 4000}
+        body = (await running.client.post("/api/v1/experiments/plan", json=asked)).json()
+        assert (await running.client.get("/api/v1/experiments/plan", params=asked)).json() == body
+        assert (body["users_per_variant"], body["days"]) == (31_231, 16 + 7)
+        assert body["days_always_valid"] > body["days"]
+        refused = await running.client.post("/api/v1/experiments/plan", json={"baseline": 3.0, "lift": 0.1})
+        assert refused.status_code == 422
+        assert "baseline=3.0 cannot be used" in refused.text
+
+    run(tmp_path, scenario)
+
+
+def test_results_are_those_that_the_pipeline_published(tmp_path: Path) -> None:
+    async def scenario(running: Served) -> None:
+        waiting = (await running.client.get("/api/v1/experiments/default/results")).json()
+        assert waiting["result"] is None and "attune run" in waiting["reason"]
+        path = running.settings.home.experiment_result("default")
+        path.parent.mkdir()
+        path.write_text('{"verdict": {"code": "undecided", "text": "Wait."}}')
+        found = (await running.client.get("/api/v1/experiments/default/results")).json()
+        assert found["result"]["verdict"]["text"] == "Wait." and found["reason"] is None
+        assert (await running.client.get("/api/v1/experiments/nobody/results")).status_code == 404
+
+    run(tmp_path, scenario)
+
+
+def test_lift_is_the_holdouts_result_by_metric_and_segment(tmp_path: Path) -> None:
+    interval = {"estimate": 1.0, "low": 0.5, "high": 1.5, "p_value": 0.001}
+    figures = {
+        "users": 900,
+        "control_users": 100,
+        "value": 3.0,
+        "control_value": 2.0,
+        "always_valid": interval,
+        "lift": {"fixed": interval, "always_valid": interval},
+    }
+    segment = {"dimension": "device_type", "segment": "mobile", "differs": True, **figures}
+    entry = {"variant": "included", **figures, "verdict": {"text": "raises"}, "segments": [segment]}
+    metric = {
+        "metric": "revenue_per_visitor",
+        "description": "Spend",
+        "variants": [entry],
+        "false_positives": {"always_valid_daily": 0.01},
+    }
+    result = {
+        "data_until": "2026-05-31",
+        "level": 0.95,
+        "exposed": {"included": 950, "held_out": 105},
+        "sample_ratio": None,
+        "metrics": [metric],
+        "verdict": {"text": "raises"},
+    }
+
+    async def scenario(running: Served) -> None:
+        nothing = (await running.client.get("/api/v1/personalization/lift")).json()
+        assert nothing["result"] is None and "ATTUNE_HOLDOUT_SHARE" in nothing["reason"]
+        path = running.settings.home.experiment_result("holdout")
+        path.parent.mkdir()
+        path.write_text(json.dumps(result))
+        found = (await running.client.get("/api/v1/personalization/lift")).json()["result"]
+        assert (found["personalized_users"], found["control_group"]) == (950, 105)
+        assert found["lift"]["revenue"]["difference"] == interval
+        assert found["by"]["device_type"][0]["segment"] == "mobile"
+        assert found["by"]["customer_tier"] == []
+
+    run(tmp_path, scenario)

@@ -66,6 +66,8 @@ select
     {{ count_where("event_type = 'checkout_start'") }} as checkout_count,
     {{ count_where("event_type = 'search'") }} as search_count,
     {{ count_where("event_type = 'email_open'") }} as email_open_count,
+    {{ count_where("event_type = 'recommendation_view'") }} as recommendation_view_count,
+    {{ count_where("event_type = 'recommendation_click'") }} as recommendation_click_count,
     {{ count_where("event_type = 'return'") }} as return_count,
     count(distinct order_id) as order_count,
     {{ sum_where('amount', "event_type = 'purchase'") }} as amount,

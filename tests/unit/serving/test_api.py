@@ -1,5 +1,6 @@
 """The HTTP face over fakes: shapes, fallbacks, refusals, metrics."""
 
+import re
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -373,6 +374,25 @@ def test_documentation_pages_load_from_this_host_alone() -> None:
             for asset in _assets(response.text):
                 assert (await client.get(asset)).status_code == 200
         assert (await client.get("/")).headers["location"] == "/docs"
+
+    run(scenario)
+
+
+def test_the_dashboard_is_files_of_this_host_under_a_strict_policy() -> None:
+    async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
+        response = await client.get("/dashboard")
+        assert response.status_code == 200
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+        assert "unsafe" not in policy and "http" not in policy
+        assert "style=" not in response.text and "onclick" not in response.text
+        assets = _assets(response.text)
+        assert len(assets) > 10
+        for asset in assets:
+            assert (await client.get(asset)).status_code == 200
+        module = (await client.get("/static/dashboard/main.js")).text
+        for name in re.findall(r'from "\./(\w+\.js)"', module):
+            assert f"/static/dashboard/{name}" in assets, f"{name} is not fetched ahead"
 
     run(scenario)
 

@@ -1,0 +1,194 @@
+"""The dashboard in a real browser, over a home of four days, where keys are configured."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.browser import asked_hosts, browser, complaints, needs_browser
+from tests.mart_rows import publish_marts, publish_predictions
+from tests.served import write_keys
+from tests.servers import ServedProcess
+from tests.serving_home import make_home
+
+pytestmark = [pytest.mark.e2e, needs_browser]
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+SECTIONS = (
+    "overview", "customers", "segments", "recommendations", "experiments", "bundles", "profit",
+    "opportunities", "campaigns", "journeys", "models", "health", "customer&customer=anna",
+)  # fmt: skip
+KEY = "dashboard-reader"
+SHOWN = "return document.getElementById('content').dataset.shown === location.search"
+SET_DATE = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+RUN_AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then((found) => done(
+  found.violations.filter((each) => ['serious', 'critical'].includes(each.impact))
+    .map((each) => each.id + ': ' + each.nodes.map((node) => node.html).slice(0, 3).join(' | '))));
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.Chrome, str]]:
+    """A browser that has given its key, and the address of the page."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    home = make_home(folder / "home")
+    publish_marts(home)
+    keys = write_keys(folder / "keys.yml", **{KEY: ("read", None)})
+    service = ServedProcess(home.root, folder / "log", ATTUNE_WORKERS="1", ATTUNE_API_KEYS_FILE=str(keys))
+    try:
+        with browser(folder / "profile") as driver:
+            service.wait_ready()
+            address = f"http://127.0.0.1:{service.port}/dashboard"
+            driver.get(address)
+            wait(driver, "return document.getElementById('dialog').open")
+            driver.find_element(By.NAME, "key").send_keys(KEY, Keys.ENTER)
+            wait(driver, "return document.querySelector('[data-figure]') !== null")
+            complaints(driver)  # of the answer 401 that asked for the key
+            yield driver, address
+    finally:
+        service.end()
+
+
+def wait(driver: webdriver.Chrome, script: str) -> None:
+    """Until a script is true."""
+    WebDriverWait(driver, 15, 0.02).until(lambda each: each.execute_script(script), script)
+
+
+def show(page: tuple[webdriver.Chrome, str], section: str) -> None:
+    """Open a section and wait for its figures."""
+    driver, address = page
+    driver.get(f"{address}?section={section}")
+    wait(driver, SHOWN)
+
+
+def revenue(driver: webdriver.Chrome) -> str:
+    """The text of the figure."""
+    return driver.find_element(By.CSS_SELECTOR, "[data-figure=revenue] .value").text
+
+
+def test_the_key_is_kept_for_this_tab_alone(page: tuple[webdriver.Chrome, str]) -> None:
+    driver, _ = page
+    assert driver.execute_script("return Object.values(sessionStorage)") == [KEY]
+    assert KEY not in driver.execute_script("return JSON.stringify(localStorage) + document.cookie")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_shows_no_blank_no_complaint_no_serious_fault_and_asks_this_machine_alone(
+    page: tuple[webdriver.Chrome, str], section: str
+) -> None:
+    driver, _ = page
+    asked_hosts(driver)
+    show(page, section)
+    text = driver.find_element(By.ID, "content").text
+    assert text and not any(word in text for word in ("NaN", "undefined", "[object", "null"))
+    assert not driver.find_elements(By.CSS_SELECTOR, "#content [role=alert]")
+    assert complaints(driver) == []
+    assert asked_hosts(driver) == {"127.0.0.1"}
+    driver.execute_script(AXE.read_text())
+    assert driver.execute_async_script(RUN_AXE) == []
+
+
+def test_a_filter_changes_the_address_and_the_numbers_and_going_back_undoes_it(
+    page: tuple[webdriver.Chrome, str],
+) -> None:
+    driver, _ = page
+    show(page, "overview")
+    assert revenue(driver) == "€60.00"
+    Select(driver.find_element(By.NAME, "days")).select_by_value("custom")
+    driver.execute_script(SET_DATE, driver.find_element(By.NAME, "from"), "2024-01-30")
+    wait(driver, SHOWN)
+    assert "from=2024-01-30" in driver.current_url
+    assert revenue(driver) == "€50.00"
+    driver.back()
+    wait(driver, SHOWN)
+    assert revenue(driver) == "€60.00"
+    driver.forward()
+    wait(driver, SHOWN)
+    assert revenue(driver) == "€50.00"
+
+
+def test_a_chart_is_read_as_a_table_and_a_number_leads_to_its_meaning_and_its_asset(
+    page: tuple[webdriver.Chrome, str],
+) -> None:
+    driver, _ = page
+    show(page, "overview")
+    figure = driver.find_element(By.CSS_SELECTOR, "[data-series=revenue]")
+    assert "highest €30.00 on 2024-01-30" in figure.find_element(By.CSS_SELECTOR, "[role=img]").get_attribute(
+        "aria-label"
+    )
+    assert figure.find_element(By.TAG_NAME, "canvas").size["width"] > 200
+    figure.find_element(By.TAG_NAME, "summary").click()
+    wait(driver, "return document.querySelector('[data-series=revenue] tbody tr') !== null")
+    cells = figure.find_element(By.CSS_SELECTOR, "tbody tr:last-child").text.split()
+    assert cells[:2] == ["2024-01-31", "€20.00"]
+    assert figure.find_element(By.CSS_SELECTOR, "button.csv").get_attribute("aria-label").endswith("as CSV")
+    name = driver.find_element(By.CSS_SELECTOR, "[data-figure=revenue] .name")
+    meaning = driver.find_element(By.ID, name.get_attribute("href").split("#")[1])
+    assert meaning.text.startswith("Revenue")
+
+
+def test_the_keyboard_reaches_skip_link_tools_and_navigation(page: tuple[webdriver.Chrome, str]) -> None:
+    driver, _ = page
+    show(page, "overview")
+    reached = []
+    for _step in range(5):
+        driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(driver.switch_to.active_element.text or driver.switch_to.active_element.get_attribute("class"))
+    assert reached[1:] == ["Dark", "Settings", "Overview", "Customers"]
+    driver.switch_to.active_element.send_keys(Keys.ENTER)
+    wait(driver, SHOWN)
+    assert "section=customers" in driver.current_url
+    assert driver.find_element(By.CSS_SELECTOR, "nav [aria-current=page]").text == "Customers"
+    assert driver.switch_to.active_element.get_attribute("id") == "main"
+
+
+def test_dark_follows_the_system_and_the_switch_and_is_as_legible(page: tuple[webdriver.Chrome, str]) -> None:
+    driver, _ = page
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    background = "return getComputedStyle(document.body).backgroundColor"
+    show(page, "overview")
+    light = driver.execute_script(background)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    try:
+        wait(driver, "return document.documentElement.dataset.theme === 'dark'")
+        assert driver.execute_script(background) != light
+        driver.execute_script(AXE.read_text())
+        assert driver.execute_async_script(RUN_AXE) == []
+        driver.find_element(By.ID, "theme").click()
+        assert driver.execute_script(background) == light
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        driver.execute_script("localStorage.clear()")
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(page: tuple[webdriver.Chrome, str]) -> None:
+    driver, _ = page
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        for section in ("overview", "recommendations", "customer&customer=anna"):
+            show(page, section)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_receipt_of_what_a_customer_would_be_shown_can_be_read(
+    page: tuple[webdriver.Chrome, str],
+) -> None:
+    driver, _ = page
+    show(page, "customer&customer=anna")
+    assert "mug" in driver.find_element(By.CSS_SELECTOR, "[data-table=shown]").text
+    button = driver.find_element(By.XPATH, "//button[text()='Show the receipt']")
+    deadline = time.monotonic() + 10  # decisions are written in the background
+    while time.monotonic() < deadline and not driver.find_elements(By.CSS_SELECTOR, ".receipt details"):
+        button.click()
+        time.sleep(0.2)
+    assert "identical" in driver.find_element(By.CSS_SELECTOR, ".receipt details").text

@@ -82,7 +82,9 @@ def main() -> None:
         ("change of a filter", max(each.change_ms for each in results), CHANGE_BAR_MS),
     )
     for name, worst, bar in checks:
-        print(f"{'met' if worst <= bar else 'MISSED':<7}{name}: worst section {worst:.0f} ms, bar {bar:.0f} ms")
+        print(
+            f"{'met' if worst <= bar else 'MISSED':<7}{name}: worst section {worst:.0f} ms, bar {bar:.0f} ms"
+        )
     if options.json:
         options.json.write_text(json.dumps([asdict(each) for each in results], indent=1))
     sys.exit(0 if all(worst <= bar for _, worst, bar in checks) else 1)

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.browser import asked_hosts, browser, complaints, needs_browser
-from tests.mart_rows import publish_marts, publish_predictions
+from tests.mart_rows import publish_marts
 from tests.served import write_keys
 from tests.servers import ServedProcess
 from tests.serving_home import make_home
@@ -25,7 +25,9 @@ SECTIONS = (
 )  # fmt: skip
 KEY = "dashboard-reader"
 SHOWN = "return document.getElementById('content').dataset.shown === location.search"
-SET_DATE = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+SET_DATE = (
+    "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+)
 RUN_AXE = """
 const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then((found) => done(
@@ -140,7 +142,9 @@ def test_the_keyboard_reaches_skip_link_tools_and_navigation(page: tuple[webdriv
     reached = []
     for _step in range(5):
         driver.switch_to.active_element.send_keys(Keys.TAB)
-        reached.append(driver.switch_to.active_element.text or driver.switch_to.active_element.get_attribute("class"))
+        reached.append(
+            driver.switch_to.active_element.text or driver.switch_to.active_element.get_attribute("class")
+        )
     assert reached[1:] == ["Dark", "Settings", "Overview", "Customers"]
     driver.switch_to.active_element.send_keys(Keys.ENTER)
     wait(driver, SHOWN)

@@ -1,7 +1,7 @@
 """The HTTP face over fakes: shapes, fallbacks, refusals, metrics."""
 
-import re
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime

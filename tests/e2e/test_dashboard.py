@@ -128,7 +128,7 @@ def test_a_chart_is_read_as_a_table_and_a_number_leads_to_its_meaning_and_its_as
     assert figure.find_element(By.TAG_NAME, "canvas").size["width"] > 200
     figure.find_element(By.TAG_NAME, "summary").click()
     wait(driver, "return document.querySelector('[data-series=revenue] tbody tr') !== null")
-    cells = figure.find_element(By.CSS_SELECTOR, "tbody tr:last-child").text.split()
+    cells = figure.find_element(By.CSS_SELECTOR, "details tbody tr:last-child").text.split()
     assert cells[:2] == ["2024-01-31", "€20.00"]
     assert figure.find_element(By.CSS_SELECTOR, "button.csv").get_attribute("aria-label").endswith("as CSV")
     name = driver.find_element(By.CSS_SELECTOR, "[data-figure=revenue] .name")

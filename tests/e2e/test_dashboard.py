@@ -1,5 +1,6 @@
 """The dashboard in a real browser, over a home of four days, where keys are configured."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,35 @@ SECTIONS = (
     "opportunities", "campaigns", "journeys", "models", "health", "customer&customer=anna",
 )  # fmt: skip
 KEY = "dashboard-reader"
+LIFT = {"always_valid": {"estimate": 0.1, "low": 0.02, "high": 0.18, "p_value": 0.01}}
+RESULT = {
+    "experiment_id": "new_shelf",
+    "data_until": "2024-01-31",
+    "verdict": {"code": "better", "text": "shelf raises conversion rate."},
+    "sample_ratio": {"is_mismatch": True},
+    "metrics": [
+        {
+            "metric": "conversion_rate",
+            "role": "primary",
+            "false_positives": {"fixed_at_end": 0.049, "always_valid_daily": 0.021},
+            "variants": [
+                {
+                    "variant": "shelf",
+                    "users": 400,
+                    "control_users": 410,
+                    "value": 0.22,
+                    "control_value": 0.2,
+                    "fixed": {"p_value": 0.012},
+                    "lift": LIFT,
+                    "verdict": {"code": "better", "text": "shelf raises conversion rate: 0.22 against 0.2."},
+                    "segments": [
+                        {"dimension": "channel", "value": "web", "users": 90, "lift": LIFT, "differs": False}
+                    ],
+                }
+            ],
+        }
+    ],
+}
 SHOWN = "return document.getElementById('content').dataset.shown === location.search"
 SET_DATE = (
     "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
@@ -42,6 +72,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.C
     folder = tmp_path_factory.mktemp("dashboard")
     home = make_home(folder / "home")
     publish_marts(home)
+    (home.root / "experiments").mkdir()
+    (home.root / "experiments" / "new_shelf.json").write_text(json.dumps(RESULT))
     keys = write_keys(folder / "keys.yml", **{KEY: ("read", None)})
     service = ServedProcess(home.root, folder / "log", ATTUNE_WORKERS="1", ATTUNE_API_KEYS_FILE=str(keys))
     try:
@@ -95,6 +127,26 @@ def test_a_section_shows_no_blank_no_complaint_no_serious_fault_and_asks_this_ma
     assert asked_hosts(driver) == {"127.0.0.1"}
     driver.execute_script(AXE.read_text())
     assert driver.execute_async_script(RUN_AXE) == []
+
+
+def test_an_experiment_shows_lift_interval_verdict_and_how_often_its_method_errs(
+    page: tuple[webdriver.Chrome, str],
+) -> None:
+    driver, _ = page
+    show(page, "experiments")
+    row = driver.find_element(By.CSS_SELECTOR, "[data-table=results_of_new_shelf] tbody tr").text
+    for text in (
+        "shelf raises conversion rate: 0.22 against 0.2.",
+        "10%",
+        "2%",
+        "18%",
+        "0.012",
+        "4.9%",
+        "2.1%",
+    ):
+        assert text in row
+    assert "channel: web" in driver.find_element(By.CSS_SELECTOR, "[data-table=segments_of_new_shelf]").text
+    assert "no verdict can be trusted" in driver.find_element(By.CSS_SELECTOR, ".warning").text
 
 
 def test_a_filter_changes_the_address_and_the_numbers_and_going_back_undoes_it(

@@ -42,7 +42,7 @@ DECIDERS: dict[str, Decider] = {}
 RANDOM_DIGITS, RANDOM_IDS = 20, 512
 FLUSH_SECONDS = 0.1
 FLUSH_ROWS = 512
-REMEMBERED = 2_000
+REMEMBERED = 1_000
 CLICKED, CONVERTED, SERVED = "clicked", "converted", "served"
 STATUS_OF_EVENT = {
     "recommendation_click": CLICKED,

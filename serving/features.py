@@ -75,6 +75,7 @@ class _Ask:
     def answer(self, reading: Reading) -> None:
         if self.timer is not None:
             self.timer.cancel()
+        self.flight = None  # which refers to its asks: whatever was read would wait for a collection
         if not self.future.done():
             self.future.set_result(reading)
 

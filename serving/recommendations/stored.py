@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -19,7 +19,7 @@ from serving.recommendations.knowledge import Known
 from serving.releases import ServedRelease
 from serving.rules import BusinessRules
 
-KEPT_STORED = 50_000
+KEPT_STORED = 20_000
 # By how much of the TTL an ordinary event ages a stored result.
 AGING = 1 / 12
 
@@ -34,11 +34,15 @@ class VisitorEvent(Protocol):
     def anonymous_id(self) -> str | None: ...
 
 
+Question = tuple[int, bool]
+"""What was asked: the limit, and whether to leave out what was bought."""
+
+
 @dataclass(slots=True)
 class _Stored:
-    """An answer that may be given again until it expires (monotonic seconds)."""
+    """An answer that may be given again until it expires (monotonic seconds); JSON takes the least memory."""
 
-    answer: dict[str, Any]
+    answer: bytes
     release: str
     expires_at: float
 
@@ -53,19 +57,20 @@ class StoredAnswers:
         self._seconds = seconds
         self._rules = rules
         self._receipts = receipts
-        self._stored: OrderedDict[tuple[str, int, bool], _Stored] = OrderedDict()
+        self._stored: OrderedDict[str, dict[Question, _Stored]] = OrderedDict()
         self._invalid_since: OrderedDict[str, int] = OrderedDict()
 
     async def find(self, visitor_id: str, ask: RecommendAsk, release: ServedRelease) -> dict[str, Any] | None:
         """The stored answer, if it is young enough and of this release."""
-        key = (visitor_id, ask.limit, ask.exclude_seen)
-        stored = self._stored.get(key)
+        of_visitor = self._stored.get(visitor_id, {})
+        question = (ask.limit, ask.exclude_seen)
+        stored = of_visitor.get(question)
         if stored is None:
             return await self._from_receipt(visitor_id, ask, release)
         if stored.release != release.release_id or stored.expires_at <= time.monotonic():
-            del self._stored[key]
+            del of_visitor[question]
             return None
-        return stored.answer | {"stored": True}
+        return cast(dict[str, Any], orjson.loads(stored.answer)) | {"stored": True}
 
     def keep(
         self, ask: RecommendAsk, answer: dict[str, Any], release: ServedRelease, age: float = 0.0
@@ -73,16 +78,15 @@ class StoredAnswers:
         """Keep a personal answer that nothing was missing from; `age` is in seconds."""
         if ask.visitor_id is None or answer["degraded"] or not answer["personalized"]:
             return
-        key = (ask.visitor_id, ask.limit, ask.exclude_seen)
         expires_at = time.monotonic() + self._seconds - age
-        self._stored[key] = _Stored(answer, release.release_id, expires_at)
+        kept = _Stored(orjson.dumps(answer), release.release_id, expires_at)
+        self._stored.setdefault(ask.visitor_id, {})[ask.limit, ask.exclude_seen] = kept
         if len(self._stored) > KEPT_STORED:
             self._stored.popitem(last=False)
 
     def invalidate(self, visitor_id: str) -> None:
         """Significant behaviour: stored answers of this visitor are not given again."""
-        for key in [key for key in self._stored if key[0] == visitor_id]:
-            del self._stored[key]
+        self._stored.pop(visitor_id, None)
         self._invalid_since[visitor_id] = time.time_ns() // 1_000
         if len(self._invalid_since) > KEPT_STORED:
             self._invalid_since.popitem(last=False)
@@ -92,15 +96,14 @@ class StoredAnswers:
         if not self._stored:
             return
         aged = AGING * self._seconds
-        visitors = {event.user_id or event.anonymous_id for event in events}
-        for key, stored in self._stored.items():
-            if key[0] in visitors:
+        for visitor_id in {event.user_id or event.anonymous_id for event in events}:
+            for stored in self._stored.get(visitor_id or "", {}).values():
                 stored.expires_at -= aged
 
     def forget(self, is_erased: Callable[[str], bool]) -> None:
         """Drop what memory holds of erased visitors."""
-        for key in [key for key in self._stored if is_erased(key[0])]:
-            del self._stored[key]
+        for visitor_id in [each for each in self._stored if is_erased(each)]:
+            del self._stored[visitor_id]
         for visitor_id in [each for each in self._invalid_since if is_erased(each)]:
             del self._invalid_since[visitor_id]
 

@@ -322,14 +322,16 @@ class Database:
 
     def _resolve(self, jobs: list[_Job]) -> None:
         for job in jobs:
+            # An error's traceback knows the frame that knows the job: forgotten here, both go at once.
+            error, job.error = job.error, None
             if job.future is None or job.future.done():
                 continue
-            if job.error is None:
+            if error is None:
                 job.future.set_result(job.result)
-            elif is_outage(job.error):
-                job.future.set_exception(StoreUnavailable(outage_name(job.error)))
+            elif is_outage(error):
+                job.future.set_exception(StoreUnavailable(outage_name(error)))
             else:
-                job.future.set_exception(job.error)
+                job.future.set_exception(error)
 
     def _after_failure(self, connection: sa.Connection | None, error: Exception) -> sa.Connection | None:
         """The connection to go on with: a new one after an outage."""

@@ -1,13 +1,14 @@
 """The reader: coalescing, deadline, circuit. The store is a fake; time is real but short."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from serving.features import ERROR, MAX_BATCH, TIMEOUT, UNAVAILABLE, FeatureReader
+from serving.features import ERROR, MAX_BATCH, TIMEOUT, UNAVAILABLE, FeatureReader, Reading
 from serving.metrics import Metrics
 from tests.fakes import FakeUserStore
 
@@ -66,6 +67,22 @@ def test_ids_asked_for_while_a_batch_is_in_flight_share_the_next_one() -> None:
                 {"item_ids": [f"item of u{n}"]} for n in range(20)
             ]
             assert len(store.reads) == 2, "one for the first id, one for the nineteen that came meanwhile"
+
+    asyncio.run(scenario())
+
+
+def test_what_was_read_is_freed_without_a_collection() -> None:
+    async def scenario() -> None:
+        async with reader_on(store_of("a")) as reader:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    await reader.read(VIEW, ["a"], FIELDS)
+                kept = [each for each in gc.get_objects() if type(each) is Reading]
+            finally:
+                gc.enable()
+            assert len(kept) <= 1, "only the thread may still know its last batch"
 
     asyncio.run(scenario())
 

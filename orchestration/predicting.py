@@ -99,8 +99,7 @@ def rank_candidates(data: Data, release: Release, models: Models) -> pa.Table:
     interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
     tables = candidate_tables(
         interactions,
-        recommender.factors,
-        recommender.recipe.choice,
+        recommender.scorer(interactions),
         BlendConfig(),
         feature_at=data.as_of,
         release_id=release.release_id,

@@ -28,6 +28,8 @@ from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
 from training.dataset import customer_frame, frame_hash
 from training.errors import NotEnoughData
 from training.evaluation import Decision, ModelReport, decide
+from training.hybrid import HybridConfig
+from training.plan_files import plan_values
 from training.recommender_value import logged_values
 from training.recommenders import (
     fit_recommender,
@@ -207,6 +209,7 @@ def _record_value_model(
 def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
     """Recommendations: tuned and measured on a global time split, then fitted on everything known."""
     als, blend, popularity = AlsConfig(), BlendConfig(), PopularityConfig()
+    hybrid = HybridConfig()
     horizon = recommendation_horizon(data)
 
     def fit(registry: Registry, place: Path) -> Trained:
@@ -222,6 +225,7 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             blend_config=blend,
             popularity=popularity,
             seed=settings.seed,
+            hybrid=hybrid,
             champion=None if champion is None else champion.recipe,
         )
         report = result.report
@@ -237,7 +241,13 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
         }
         version = registry.log_run(
             "collaborative",
-            config={"als": als.to_dict(), "blend": blend.to_dict(), "popularity": popularity.to_dict()},
+            config={
+                "als": als.to_dict(),
+                "blend": blend.to_dict(),
+                "popularity": popularity.to_dict(),
+                "hybrid": hybrid.to_dict(),
+                "plan": {} if result.recipe.plan is None else plan_values(result.recipe.plan),
+            },
             seed=settings.seed,
             window=(data.first, data.until),
             data_hash=data.fingerprint,
@@ -249,7 +259,9 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
         )
         return _gate(registry, version, report, figures)
 
-    return _train("collaborative", data.key(settings, als, blend, popularity), data, models, again, fit)
+    return _train(
+        "collaborative", data.key(settings, als, blend, popularity, hybrid), data, models, again, fit
+    )
 
 
 TRAINERS: dict[str, Callable[[Data, Settings, Models, bool], Trained]] = {

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from training.factors import ItemFactors
 from training.identifiers import UNKNOWN, Positions
 from training.interactions import Interactions
 from training.popularity import BuyAgainScorer
-from training.top_items import Scores, TopItems, score_blocks, top_items
+from training.top_items import Scorer, Scores, TopItems, score_blocks, top_items
 
 BUY_AGAIN, COLLABORATIVE, POPULAR = "buy_again", "collaborative", "popular"
 
@@ -132,6 +132,13 @@ class BlendScorer:
         return np.asarray(np.diff(self.collaborative.strengths[users].indptr) > 0)
 
 
+class ReleasedScorer(Scorer, Protocol):
+    """What a release recommends by: scores, and what it owes to the user's own behaviour."""
+
+    def uses_collaborative(self, users: Positions) -> npt.NDArray[np.bool_]:
+        """Whether what the user has not bought is there because of what they did."""
+
+
 def blend(interactions: Interactions, factors: ItemFactors, choice: BlendChoice) -> BlendScorer:
     """The released scorer for the users of `interactions`."""
     return BlendScorer(
@@ -166,8 +173,7 @@ def pick_candidates(scores: Scores, bought: npt.NDArray[np.bool_], config: Blend
 
 def candidate_tables(
     interactions: Interactions,
-    factors: ItemFactors,
-    choice: BlendChoice,
+    scorer: ReleasedScorer,
     config: BlendConfig,
     *,
     feature_at: datetime,
@@ -180,7 +186,6 @@ def candidate_tables(
     `seen` holds the items that the user bought, latest first, at most `seen_length`. A user for whom nothing
     can be recommended gets an empty list, never invented items.
     """
-    scorer = blend(interactions, factors, choice)
     catalogue = pa.array(interactions.items.ids, type=pa.string())
     names = pa.array(interactions.users.ids, type=pa.string())
     everybody = np.arange(len(interactions.users), dtype=np.int64) if users is None else users

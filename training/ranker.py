@@ -17,6 +17,8 @@ from training.sources.history import Flags, Single
 
 PREDICT_ROWS = 500_000
 LEAST_GROUPS = 30
+THREADED_ROWS = 1_000_000
+"""Below this many rows a round lasts milliseconds, and on busy cores threads mostly wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Ranker:
         for start in range(0, len(table), PREDICT_ROWS):
             rows = slice(start, min(len(table), start + PREDICT_ROWS))
             for booster in self.boosters:
-                booster.set_param({"nthread": usable_cores()})
+                booster.set_param({"nthread": _threads(len(table))})
                 total[rows] += booster.inplace_predict(table.features[rows], predict_type="margin")
         return total / np.float32(len(self.boosters))
 
@@ -90,12 +92,16 @@ def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, see
             "subsample": config.subsample,
             "colsample_bytree": config.colsample,
             "reg_lambda": config.reg_lambda,
-            "nthread": usable_cores(),
+            "nthread": _threads(len(rows)),
             "seed": seed,
             "verbosity": 0,
         }
         boosters.append(xgboost.train(parameters, data, num_boost_round=config.rounds))
     return Ranker(table.names, tuple(boosters))
+
+
+def _threads(rows: int) -> int:
+    return usable_cores() if rows >= THREADED_ROWS else 1
 
 
 def training_rows(

@@ -21,15 +21,17 @@ import numpy.typing as npt
 from scipy import sparse
 
 from training import collaborative
-from training.candidates import BlendChoice, BlendScorer, Sources, blend
+from training.candidates import BlendChoice, ReleasedScorer, Sources, blend
 from training.collaborative import CollaborativeScorer
 from training.config import AlsConfig, BlendConfig, PopularityConfig
 from training.errors import BrokenModel, BrokenRelease, NotEnoughData
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
 from training.factors import ItemFactors, read_factors, write_factors
+from training.hybrid import HybridConfig, HybridScorer, tune_hybrid
 from training.identifiers import UNKNOWN, Positions
 from training.interactions import Interactions, read_bought, read_interactions
 from training.intervals import Estimate, bootstrap_means
+from training.plan_files import read_plan, write_plan
 from training.popularity import BuyAgainScorer, CategoryScorer, PopularityScorer
 from training.ranking_metrics import (
     coverage_at,
@@ -40,6 +42,7 @@ from training.ranking_metrics import (
     reciprocal_rank,
 )
 from training.top_items import Scorer, exclude, score_blocks, top_items
+from training.two_stage import Plan
 
 KIND = "collaborative"
 PRIMARY = "all_recall_at_20"
@@ -60,6 +63,13 @@ class Recipe:
     als: AlsConfig
     choice: BlendChoice
     seed: int
+    plan: Plan | None = None
+
+    def scorer(self, interactions: Interactions, factors: ItemFactors) -> ReleasedScorer:
+        """The released scores for the users of `interactions`: in two stages, or the blend without a plan."""
+        if self.plan is None:
+            return blend(interactions, factors, self.choice)
+        return HybridScorer(interactions, factors, self.plan, self.seed)
 
 
 @dataclass(frozen=True)
@@ -69,9 +79,9 @@ class Recommender:
     factors: ItemFactors
     recipe: Recipe
 
-    def scorer(self, interactions: Interactions) -> BlendScorer:
+    def scorer(self, interactions: Interactions) -> ReleasedScorer:
         """The released scores for the users of `interactions`."""
-        return blend(interactions, self.factors, self.recipe.choice)
+        return self.recipe.scorer(interactions, self.factors)
 
 
 @dataclass(frozen=True)
@@ -125,11 +135,14 @@ def train_recommenders(
     blend_config: BlendConfig,
     popularity: PopularityConfig,
     seed: int,
+    hybrid: HybridConfig | None = None,
     champion: Recipe | None = None,
     max_users: int = 20_000,
 ) -> TrainingResult:
-    """Tune the blend one horizon before `cutoff`, then measure every recommender at `cutoff`.
+    """Tune one horizon before `cutoff`, then measure every recommender at `cutoff`.
 
+    With `hybrid` the released one is that in two stages, beside the blend; without, or where the history is
+    too short for it, the blend.
     Each fold is measured on at most `max_users` of its users, drawn with `seed`. Raises `NotEnoughData`
     naming what is missing when a fold has no history or no labels.
     """
@@ -137,12 +150,14 @@ def train_recommenders(
     validation_fold = make_fold(mart_glob, before, horizon_days, max_users, seed)
     tuning = collaborative.fit(validation_fold.train, als, seed)
     choice, options = tune_blend(validation_fold, tuning.factors, blend_config)
-    recipe = Recipe(als, choice, seed)
-
     fold = make_fold(mart_glob, cutoff, horizon_days, max_users, seed)
+    start = None if champion is None else champion.plan
+    plan = None if hybrid is None else tune_hybrid(fold.train, horizon_days, als, hybrid, seed, start)
+    recipe = Recipe(als, choice, seed, plan)
     fitted = collaborative.fit(fold.train, als, seed)
     scorers: list[tuple[str, Role, Scorer]] = [
-        ("released", "candidate", blend(fold.train, fitted.factors, choice)),
+        ("released", "candidate", recipe.scorer(fold.train, fitted.factors)),
+        ("blend", "candidate", blend(fold.train, fitted.factors, choice)),
         ("als", "candidate", CollaborativeScorer(fold.train, fitted.factors, trend=False)),
         ("als_trend", "candidate", CollaborativeScorer(fold.train, fitted.factors)),
         ("buy_again", "baseline", BuyAgainScorer(fold.train)),
@@ -153,7 +168,7 @@ def train_recommenders(
     if champion is not None:
         same = champion.als == als and champion.seed == seed
         arrays = fitted if same else collaborative.fit(fold.train, champion.als, champion.seed)
-        scorers.append(("champion", "champion", blend(fold.train, arrays.factors, champion.choice)))
+        scorers.append(("champion", "champion", champion.scorer(fold.train, arrays.factors)))
     measured = {name: measure(fold, scorer) for name, _, scorer in scorers}
     rows = _score_rows([(name, role) for name, role, _ in scorers], measured, seed)
     report = ModelReport(
@@ -281,6 +296,8 @@ def save_recommender(recommender: Recommender, directory: Path) -> None:
         "seed": recipe.seed,
     }
     (directory / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    if recipe.plan is not None:
+        write_plan(recipe.plan, directory)
 
 
 def load_recommender(directory: Path) -> Recommender:
@@ -290,7 +307,12 @@ def load_recommender(directory: Path) -> Recommender:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format_version"] != FORMAT_VERSION:
             raise BrokenModel(path, f"has format_version {values['format_version']!r}, not {FORMAT_VERSION}")
-        recipe = Recipe(AlsConfig(**values["als"]), BlendChoice(**values["blend"]), int(values["seed"]))
+        recipe = Recipe(
+            AlsConfig(**values["als"]),
+            BlendChoice(**values["blend"]),
+            int(values["seed"]),
+            read_plan(directory),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenModel(path, f"cannot be read ({error})") from error
     try:

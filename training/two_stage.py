@@ -30,7 +30,7 @@ from training.ranking_metrics import hits_of, ndcg_at, recall_at
 from training.sources.habits import BuyAgainConfig
 from training.sources.history import Flags, History, Single
 from training.sources.linear import GraphFilterConfig
-from training.sources.portfolio import PortfolioConfig, SourceConfig, choose_portfolio
+from training.sources.portfolio import Portfolio, PortfolioConfig, SourceConfig, choose_portfolio
 from training.top_items import Scorer, recommend
 
 logger = logging.getLogger(__name__)
@@ -115,15 +115,16 @@ class FittedSources:
         return sweep(self.scorers, self.features, users, self.config)
 
 
-def fit(plan: Plan, history: History, seed: int) -> FittedSources:
-    """Fit every source of the plan on `history`."""
-    scorers, seconds = [], {}
+def fit(plan: Plan, history: History, seed: int, further: Sequence[Scorer] = ()) -> FittedSources:
+    """Fit every source of the plan on `history`; `further` are those that `tune` was given, fitted on it."""
+    scorers: list[Scorer] = []
+    seconds = {}
     for source in plan.sources:
         started = time.perf_counter()
         scorers.append(source.fit(history, seed))
         seconds[source.name] = time.perf_counter() - started
     config = SweepConfig(plan.per_source, exclude_taken=plan.exclude_taken)
-    return FittedSources(tuple(scorers), PairFeatures(history), config, seconds)
+    return FittedSources((*scorers, *further), PairFeatures(history), config, seconds)
 
 
 def tune(
@@ -131,12 +132,22 @@ def tune(
     config: TwoStageConfig,
     seeds: Sequence[int],
     texts: tuple[str, ...] | None = None,
+    further: Sequence[Sequence[Scorer]] = (),
+    start: Plan | None = None,
 ) -> Plan:
-    """Decide everything on `folds`; the first is the validation fold, the others only train the ranker."""
+    """Decide everything on `folds`; the first is the validation fold, the others only train the ranker.
+
+    `further` holds scorers for each fold that no portfolio knows, fitted on the fold's history. With `start`
+    its sources and its exclusion are kept, so that only blend and ranker are learned anew.
+    """
     main, seed = folds[0], seeds[0]
-    exclude = decide_exclusion(main, config.seen, seed)
+    exclude = decide_exclusion(main, config.seen, seed) if start is None else start.exclude_taken
     started = time.perf_counter()
-    portfolio = choose_portfolio(main, exclude, config.portfolio, seed, texts)
+    if start is None:
+        portfolio = choose_portfolio(main, exclude, config.portfolio, seed, texts)
+    else:
+        fitted = tuple(source.fit(main.history, seed) for source in start.sources)
+        portfolio = Portfolio(start.sources, fitted)
     seconds = {"tune sources": time.perf_counter() - started}
     started = time.perf_counter()
     swept = SweepConfig(config.per_source, exclude_taken=exclude)
@@ -146,6 +157,8 @@ def tune(
         scorers = portfolio.scorers
         if number:
             scorers = tuple(source.fit(fold.history, seed) for source in portfolio.sources)
+        if further:
+            scorers = (*scorers, *further[number])
         parts.append((sweep(scorers, PairFeatures(fold.history), chosen.users, swept).table, chosen))
     seconds["candidates of the folds"] = time.perf_counter() - started
     started = time.perf_counter()

@@ -124,6 +124,7 @@ def test_a_run_reports_every_recommender_on_one_fold_and_passes_the_gate(mart: s
     roles = {row.name: row.role for row in result.report.rows}
     assert roles == {
         "released": "candidate",
+        "blend": "candidate",
         "als": "candidate",
         "als_trend": "candidate",
         "buy_again": "baseline",
@@ -168,8 +169,7 @@ def test_candidates_are_written_for_every_user_and_replaced_whole(mart: str, tmp
     def write(release_id: str) -> int:
         tables = candidate_tables(
             interactions,
-            fitted.factors,
-            fitted.recipe.choice,
+            fitted.scorer(interactions),
             BlendConfig(length=10, new_length=5),
             feature_at=now,
             release_id=release_id,

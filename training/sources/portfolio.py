@@ -50,9 +50,13 @@ ALS_CELLS = 5e7
 
 @dataclass(frozen=True)
 class PortfolioConfig:
-    """Bounds of the search: seconds for all families together, sampled cells, and sizes of single models."""
+    """Bounds of the search: seconds for all families together, sampled cells, and sizes of single models.
+
+    `trials` bounds the values that are tried for one family; unlike seconds, it gives the same everywhere.
+    """
 
     seconds: float = 150.0
+    trials: int = 1_000
     sample_cells: float = 4e7
     sample_users: int = 3_000
     ease_items: int = 7_000
@@ -76,19 +80,22 @@ class _Judge:
     fold: Holdout
     exclude_taken: bool
     until: float
+    trials: int
+    tried: int = 0
 
     def quality(self, scorer: Scorer, new_only: bool = True) -> float:
         new = new_only and not self.exclude_taken
         labels = self.fold.new_labels() if new else self.fold.labels
         counts = np.diff(labels.indptr) + self.fold.unknown_labels
         excluded = self.fold.history.taken if new or self.exclude_taken else None
+        self.tried += 1
         top = recommend(scorer, self.fold.users, 20, excluded)
         hits = hits_of(top.positions, labels)
         found = np.nanmean(recall_at(hits, counts, 20) + ndcg_at(hits, counts, 20))
         return float(found) if np.isfinite(found) else 0.0
 
     def is_over(self) -> bool:
-        return time.perf_counter() > self.until
+        return self.tried >= self.trials or time.perf_counter() > self.until
 
 
 def choose_portfolio(
@@ -101,11 +108,13 @@ def choose_portfolio(
     """Sources for `fold.history` and what comes after it; also returns them fitted there."""
     history = fold.history
     users = int(min(config.sample_users, max(300, config.sample_cells // history.shape[1])))
-    judge = _Judge(fold.sample(users, seed), exclude_taken, time.perf_counter() + config.seconds)
+    until = time.perf_counter() + config.seconds
+    judge = _Judge(fold.sample(users, seed), exclude_taken, until, config.trials)
     found: list[tuple[SourceConfig, Scorer]] = []
     families = [_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease]
     for family in families:
         started = time.perf_counter()
+        judge.tried = 0
         found += family(history, judge, config, seed)
         logger.info("%s in %.1f s", family.__name__, time.perf_counter() - started)
     if texts is not None and any(texts):

@@ -37,9 +37,8 @@ SHOP = interactions(
 
 def rows(choice: BlendChoice, config: BlendConfig) -> dict[str, dict]:
     factors = fit(SHOP, ALS, 1).factors
-    tables = candidate_tables(
-        SHOP, factors, choice, config, feature_at=NOW, release_id="r1", generated_at=NOW
-    )
+    scorer = blend(SHOP, factors, choice)
+    tables = candidate_tables(SHOP, scorer, config, feature_at=NOW, release_id="r1", generated_at=NOW)
     found = [row for table in tables for row in table.to_pylist()]
     return {row["user_id"]: row for row in found}
 

@@ -1,0 +1,230 @@
+"""The released recommender in two stages, on the interactions mart.
+
+Purchases are the history that sources and pair features are made of. Views and carts come in through two
+further sources on interaction strength: ALS, whose item factors the service folds histories in with, and the
+user's own recent interest.
+
+`HybridScorer` scores every item, like any recommender: the candidates in their order, everything else not at
+all. Of the overall order it keeps the places of items that are new to the user, and fills them in the order
+for new items, which trees of their own have learned; so a list without what was bought is that order itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from training import collaborative
+from training.candidate_table import CandidateTable
+from training.collaborative import CollaborativeScorer
+from training.config import AlsConfig
+from training.errors import NotEnoughData
+from training.factors import ItemFactors
+from training.holdouts import Holdout, by_time
+from training.identifiers import UNKNOWN, Positions
+from training.interactions import Interactions
+from training.ranker import RankerConfig
+from training.sources.history import Single, history_from_interactions
+from training.sources.portfolio import PortfolioConfig
+from training.top_items import Scorer, Scores
+from training.two_stage import FittedSources, Plan, TwoStageConfig, fit, tune
+
+DEPTH = 150
+"""Candidates of each user in each order; more than any list that is kept."""
+INTEREST_HALF_LIFE_DAYS = 7.0
+LEAST_HISTORY_DAYS = 45
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """How the two stages are tuned.
+
+    `trials` bounds what is tried for each family of sources, so the same data give the same plan on any
+    machine. `earlier_folds` more windows, `step_days` apart, train the ranker besides the validation fold.
+    `rankers` boosters with seeds of their own are averaged.
+    """
+
+    trials: int = 6
+    sample_users: int = 1_000
+    rank: int = 512
+    als_factors: int = 64
+    earlier_folds: int = 1
+    step_days: int = 30
+    rankers: int = 2
+    fold_users: int = 8_000
+    per_source: int = 60
+    kept: int = 150
+    ranker: RankerConfig = field(default_factory=lambda: RankerConfig(rounds=200, max_groups=8_000))
+
+    def two_stage(self) -> TwoStageConfig:
+        """The bounds as tuning takes them."""
+        portfolio = PortfolioConfig(
+            seconds=float("inf"),
+            trials=self.trials,
+            sample_users=self.sample_users,
+            rank=self.rank,
+            als_factors=self.als_factors,
+        )
+        return TwoStageConfig(
+            portfolio=portfolio,
+            ranker=self.ranker,
+            per_source=self.per_source,
+            kept=self.kept,
+            fold_users=self.fold_users,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for logging."""
+        return {**vars(self), "ranker": dict(vars(self.ranker))}
+
+
+@dataclass(frozen=True)
+class InterestScorer:
+    """The user's own views, carts and purchases of the last days; nothing else is recommendable."""
+
+    strengths: sparse.csr_matrix
+    name: str = "interest"
+
+    def scores(self, users: Positions) -> Scores:
+        scores = self.strengths[users].toarray()
+        scores[scores <= 0] = -np.inf
+        return np.asarray(scores, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A scorer under another name."""
+
+    scorer: Scorer
+    name: str
+
+    def scores(self, users: Positions) -> Scores:
+        return self.scorer.scores(users)
+
+
+def interest_scorers(interactions: Interactions, factors: ItemFactors) -> tuple[Scorer, ...]:
+    """The sources on interaction strength: factors fitted on it, and the user's own."""
+    return (
+        Renamed(CollaborativeScorer(interactions, factors), "als_interest"),
+        InterestScorer(interactions.strengths(INTEREST_HALF_LIFE_DAYS)),
+    )
+
+
+def interactions_before(interactions: Interactions, days: int) -> Interactions:
+    """What was known `days` days before the cut-off, with the same positions."""
+    chosen = interactions.age_days >= days
+    return replace(
+        interactions,
+        cutoff=interactions.cutoff - timedelta(days=days),
+        user=interactions.user[chosen],
+        item=interactions.item[chosen],
+        age_days=interactions.age_days[chosen] - np.float32(days),
+        purchase_count=interactions.purchase_count[chosen],
+        strength=interactions.strength[chosen],
+    )
+
+
+def tune_hybrid(
+    interactions: Interactions,
+    horizon_days: int,
+    als: AlsConfig,
+    config: HybridConfig,
+    seed: int,
+    start: Plan | None = None,
+) -> Plan | None:
+    """A plan that has seen only `interactions`; None where there is too little to learn an order from.
+
+    The validation fold's labels are the last `horizon_days` days before the cut-off. The sources of `start`,
+    the champion's plan, are kept where there is one: searching them again every day would find the same.
+    """
+    folds: list[Holdout] = []
+    further: list[Sequence[Scorer]] = []
+    history = history_from_interactions(interactions)
+    oldest = float(interactions.age_days.max(initial=0.0))
+    for number in range(1 + config.earlier_folds):
+        days = horizon_days + number * config.step_days
+        if oldest - days < LEAST_HISTORY_DAYS:
+            break
+        try:
+            fold = by_time(history, -float(days), float(horizon_days))
+            known = interactions_before(interactions, days)
+            factors = collaborative.fit(known, als, seed).factors
+        except NotEnoughData:
+            break
+        folds.append(fold)
+        further.append(interest_scorers(known, factors))
+    if not folds:
+        return None
+    seeds = [seed + number for number in range(config.rankers)]
+    return tune(folds, config.two_stage(), seeds, further=further, start=start)
+
+
+@dataclass(frozen=True)
+class HybridScorer:
+    """Scores of a plan for the users of `interactions`, the best candidate of each at 1."""
+
+    interactions: Interactions
+    factors: ItemFactors
+    plan: Plan
+    seed: int
+    name: str = "released"
+
+    @cached_property
+    def fitted(self) -> FittedSources:
+        """The plan's sources on all of `interactions`."""
+        history = history_from_interactions(self.interactions)
+        return fit(self.plan, history, self.seed, interest_scorers(self.interactions, self.factors))
+
+    def scores(self, users: Positions) -> Scores:
+        table = self.fitted.sweep(users).table
+        scores = np.full((len(users), len(self.interactions.items)), -np.inf, dtype=np.float32)
+        for positions, values in self._orders(table):
+            rows, places = np.nonzero(positions != UNKNOWN)
+            items = positions[rows, places]
+            free = np.isneginf(scores[rows, items])
+            scores[rows[free], items[free]] = values[rows, places][free]
+        return scores
+
+    def uses_collaborative(self, users: Positions) -> npt.NDArray[np.bool_]:
+        """Whether what the user has not bought is there because of what they did."""
+        return np.asarray(np.diff(self.interactions.strengths(None)[users].indptr) > 0)
+
+    def _orders(self, table: CandidateTable) -> list[tuple[npt.NDArray[np.int64], Single]]:
+        """Positions and scores, best first: the list itself, then what else is new to the user."""
+        overall, margins = self.plan.rank(table, "all", DEPTH)
+        values = below_one(margins)
+        if self.plan.exclude_taken:
+            return [(overall, values)]
+        fresh, fresh_margins = self.plan.rank(table, "new", DEPTH)
+        merged = fill_places(overall, self._is_new(table.users, overall), fresh)
+        floor = np.where(np.isfinite(values), values, 1.0).min(axis=1, keepdims=True)
+        return [(merged, values), (fresh, (floor * below_one(fresh_margins)).astype(np.float32))]
+
+    def _is_new(self, users: Positions, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        bought = self.interactions.bought[users].toarray() > 0
+        rows = np.arange(len(users))[:, None]
+        return np.asarray((positions != UNKNOWN) & ~bought[rows, positions])
+
+
+def fill_places(
+    positions: npt.NDArray[np.int64], places: npt.NDArray[np.bool_], fresh: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """`positions` with the marked places of each row taken by that row of `fresh`, in order.
+
+    A place for which `fresh` has nothing left keeps what it had, unless that was put elsewhere in the row.
+    """
+    number = np.minimum(np.cumsum(places, axis=1) - 1, fresh.shape[1] - 1)
+    wanted = np.take_along_axis(fresh, np.maximum(number, 0), axis=1)
+    return np.where(places, wanted, positions)
+
+
+def below_one(margins: Single) -> Single:
+    """exp(margin - the row's largest), which keeps the order; -inf where there is no candidate."""
+    best = np.where(np.isfinite(margins), margins, -np.inf).max(axis=1, keepdims=True)
+    best = np.where(np.isfinite(best), best, 0.0)
+    return np.where(np.isfinite(margins), np.exp(margins - best), -np.inf).astype(np.float32)

@@ -22,6 +22,7 @@ from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
 from serving.errors import ServingError
 from serving.experiments.file import read_experiments
 from serving.logs import configure_logs
+from serving.people.permissions import Signals
 from serving.recommendations.ask import RecommendAsk
 from serving.releases import BENTO_MODEL, find_release, read_release
 from serving.requests import RequestMiddleware
@@ -89,20 +90,24 @@ class Personalization:
 
     @bentoml.api
     async def recommend(
-        self, customer_id: CustomerId, limit: Limit = 10, exclude_seen: bool = False
+        self, ctx: bentoml.Context, customer_id: CustomerId, limit: Limit = 10, exclude_seen: bool = False
     ) -> dict[str, Any]:
         """Items for one customer, as GET /api/v1/recommendations/{customer_id}."""
-        return await self._running.personalizer.recommend(RecommendAsk(customer_id, limit, exclude_seen))
+        ask = RecommendAsk(customer_id, limit, exclude_seen, signals=Signals.of(ctx.request.scope))
+        return await self._running.personalizer.recommend(ask)
 
     @bentoml.api
     async def recommend_batch(
         self,
+        ctx: bentoml.Context,
         customer_ids: Annotated[list[CustomerId], Field(min_length=1, max_length=MAX_BATCH_CUSTOMERS)],
         limit: Limit = 10,
         exclude_seen: bool = False,
     ) -> dict[str, Any]:
         """Items for many customers, as POST /api/v1/recommendations/batch."""
-        return await self._running.personalizer.recommend_batch(customer_ids, limit, exclude_seen)
+        return await self._running.personalizer.recommend_batch(
+            customer_ids, limit, exclude_seen, Signals.of(ctx.request.scope)
+        )
 
     @bentoml.api
     async def profile(self, customer_id: CustomerId) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -209,14 +210,16 @@ class ServedProcess:
         """Status, and the answer as JSON (or text)."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, body: Any) -> tuple[int, Any]:
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
         """Status, and the answer as JSON (or text)."""
-        return self._ask("POST", path, json.dumps(body).encode())
+        return self._ask("POST", path, json.dumps(body).encode(), headers)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path, body, {"content-type": "application/json"})
+            connection.request(method, path, body, {"content-type": "application/json", **(headers or {})})
             response = connection.getresponse()
             content = response.read()
             is_json = response.headers.get_content_type() == "application/json"

@@ -88,6 +88,14 @@ def test_native_endpoints_give_the_same_answers(service: ServedProcess) -> None:
     assert "anna-the-secret" not in service.log()
 
 
+def test_native_endpoints_heed_what_the_browser_asks_for(service: ServedProcess) -> None:
+    for header, reason in (("dnt", "do_not_track"), ("sec-gpc", "global_privacy_control")):
+        _, native = service.post("/recommend", {"customer_id": "anna"}, **{header: "1"})
+        assert (native["personalized"], native["reason"]) == (False, reason)
+        _, batch = service.post("/recommend_batch", {"customer_ids": ["anna"]}, **{header: "1"})
+        assert [each["reason"] for each in batch["results"]] == [reason]
+
+
 def test_operations_answer(service: ServedProcess) -> None:
     status, health = service.get("/health")
     HealthAnswer.model_validate(health)

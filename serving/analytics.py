@@ -31,6 +31,8 @@ from serving.store import analytics as store
 from serving.store.database import Database
 
 DEFAULT_DAYS = 30
+SIMULATED = "false_positives"
+"""Beside the results of experiments: how often A/A tests call a difference."""
 MOST_DAYS = 3650
 EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
 KEPT_ANSWERS = 256
@@ -254,4 +256,5 @@ def _published_results(folder: Path) -> list[Answer]:
     return [
         {"experiment_id": path.stem, **json.loads(path.read_bytes())}
         for path in sorted(folder.glob("*.json"))
+        if path.stem != SIMULATED
     ]

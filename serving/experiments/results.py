@@ -120,10 +120,14 @@ def answer_plan(asked: PlanQuestion) -> Result:
     except InvalidPlan as error:
         field = {"mean": "baseline", "alpha": "confidence"}.get(error.field, error.field)
         raise InvalidField(field, error.value, f"give {error.allowed}") from None
-    found = plan(question)
     four_weeks = None
-    if asked.visitors_per_day is not None:
-        four_weeks = detectable_lift(question, max(1, int(28 * asked.visitors_per_day / asked.variants)))
+    try:
+        found = plan(question)
+        if asked.visitors_per_day is not None:
+            four_weeks = detectable_lift(question, max(1, int(28 * asked.visitors_per_day / asked.variants)))
+    except (ArithmeticError, ValueError):
+        remedy = "give a change of at least 0.0001 of a metric whose deviation is of its own size"
+        raise InvalidField("lift", asked.lift, remedy) from None
     return {
         "users_per_variant": found.users_per_variant,
         "users_in_all": found.users_per_variant * asked.variants,

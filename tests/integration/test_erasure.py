@@ -150,8 +150,9 @@ def test_every_file_of_a_home_belongs_to_a_declared_store(shop: Shop) -> None:
     assert unnamed == []
     named = {store_of(path.relative_to(shop.home.root)) for path in paths}
     absent = {store.pattern for store in STORES if store not in named}
-    of_operators = {"experiments.yaml", "rules.yaml", "config/**"}
-    assert absent <= {"landing/content.parquet", "truth/**", *of_operators}
+    of_operators = {"experiments.yaml", "experiment_metrics.yaml", "rules.yaml", "config/**"}
+    of_experiments = {"experiments/**"}
+    assert absent <= {"landing/content.parquet", "truth/**", *of_experiments, *of_operators}
     assert store_of(Path("surprise/file.parquet")) is None
 
 

@@ -133,5 +133,5 @@ class ExperimentResults(BaseModel):
     """Published results, one for each experiment."""
 
     experiments: list[dict[str, Any]]
-    source_asset: str
+    source_asset: str = Field(examples=["analysis/experiments"])
     unavailable: dict[str, str] = Field(default_factory=dict)

@@ -377,7 +377,9 @@ class LiftAnswer(BaseModel):
         description="`personalized_users`, `control_group`; `lift` of revenue, conversion, engagement and"
         " retention; the same `by` customer_tier, device_type and traffic_source; `verdict` in words"
     )
-    reason: str | None = Field(description="Why there is no result")
+    reason: str | None = Field(
+        description="Why there is no result", examples=["no visitor was held out: set ATTUNE_HOLDOUT_SHARE"]
+    )
 
 
 class PlanQuestion(BaseModel):
@@ -389,17 +391,19 @@ class PlanQuestion(BaseModel):
     )
 
     baseline: float = Field(
-        gt=0, le=1e9, description="The metric now: a share such as 0.05, or a mean such as 3.20 per visitor"
+        ge=1e-6,
+        le=1e9,
+        description="The metric now: a share such as 0.05, or a mean such as 3.20 per visitor",
     )
     lift: float = Field(gt=-1, le=100, description="Smallest relative change worth finding: 0.1 is 10 %")
     deviation: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
         le=1e12,
         description="Standard deviation over visitors; null: the baseline is a share",
     )
-    power: float = Field(default=0.8, ge=0.5, lt=1, description="Probability to find such a change")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    power: float = Field(default=0.8, ge=0.5, le=0.999, description="Probability to find such a change")
+    confidence: float = Field(default=0.95, gt=0.5, le=0.9999)
     variants: int = Field(default=2, ge=AT_LEAST_TWO, le=AT_MOST, description="The control included")
     visitors_per_day: float | None = Field(
         default=None,

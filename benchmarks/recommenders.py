@@ -141,7 +141,9 @@ def load(options: argparse.Namespace) -> tuple[Split, list[Holdout]]:
         dataset, (known, later) = index_rows([train, test])
         history = history_of_rows(train, known, dataset)
         split = given_split(dataset, history, later)
-        return split, carve_like(split, (train, known[0]), (test, later[0]), options.seed)
+        return split, carve_like(
+            split, (train, known[0]), (test, later[0]), options.ranker_folds, options.seed
+        )
     rows = read_rows(find_files(options.data), **read)
     _report_dropped(rows)
     if rows.clock == "none":
@@ -185,7 +187,7 @@ def given_split(
 
 
 def carve_like(
-    split: Split, train: tuple[Rows, Positions], test: tuple[Rows, Positions], seed: int
+    split: Split, train: tuple[Rows, Positions], test: tuple[Rows, Positions], count: int, seed: int
 ) -> list[Holdout]:
     """Folds of the training part that look as the given test does: later in time, last baskets, or random.
 
@@ -200,15 +202,15 @@ def carve_like(
     if known.at is None or later.at is None or known.clock != later.clock:
         size = len(history) / max(1, int(history.baskets_of_user.sum()))
         baskets = labels.nnz / len(split.test.users) / size
-        return _nested(history, 2) if baskets < 1.5 else [last_share(history, share)]
+        return _nested(history, count) if baskets < 1.5 else [last_share(history, share)]
     if known.clock == "days" and later.at.min() >= known.at.max():
-        return _by_time_folds(history, float(np.floor(later.at.max()) + 1 - later.at.min()), 2)
+        return _by_time_folds(history, float(np.floor(later.at.max()) + 1 - later.at.min()), count)
     last_known = np.full(history.shape[0], -np.inf)
     np.maximum.at(last_known, users, known.at)
     if (later.at >= last_known[testers]).mean() < 0.9:
         return [random_pairs(history, share, seed)]
     baskets = len(np.unique(np.column_stack([testers, later.at]), axis=0)) / len(np.unique(testers))
-    return _nested(history, 2) if baskets < 1.5 else [last_share(history, share)]
+    return _nested(history, count) if baskets < 1.5 else [last_share(history, share)]
 
 
 def run(test: Holdout, folds: Sequence[Holdout], options: argparse.Namespace) -> Result:
@@ -478,7 +480,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3, help="seeds that the ranker averages (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--depth", "-k", type=int, default=50, help="length of the lists (default 50)")
-    parser.add_argument("--ranker-folds", type=int, default=2, help="folds that train the ranker (default 2)")
+    parser.add_argument("--ranker-folds", type=int, default=3, help="folds that train the ranker (default 3)")
     parser.add_argument("--folds", type=int, default=1, help="rolling test folds (global-time)")
     parser.add_argument("--fold-step-days", type=float, default=30.0, help="days between rolling folds")
     parser.add_argument("--tune-seconds", type=float, help="time for the search over sources (default 150)")

@@ -23,18 +23,18 @@ THREADED_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """Trees and sampling; `max_groups` bounds the users that are learned from, and so time and memory."""
+    """Trees and sampling; about `max_rows` rows, of whole users, are learned from: the bound on the time."""
 
-    rounds: int = 300
+    rounds: int = 150
     max_depth: int = 6
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     min_child_weight: float = 10.0
     subsample: float = 0.8
     colsample: float = 0.4
     reg_lambda: float = 5.0
-    negatives: int = 100
+    negatives: int = 50
     pairs: int = 20
-    max_groups: int = 20_000
+    max_rows: int = 400_000
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,10 @@ def training_rows(
     """Rows of users with a hit: all hits, and `negatives` others of each user drawn at random; ascending."""
     rng = np.random.default_rng(seed)
     hit = np.unique(table.row[relevant])
-    if len(hit) > config.max_groups:
-        hit = np.sort(rng.choice(hit, config.max_groups, replace=False))
+    rows_of_user = config.negatives + np.count_nonzero(relevant) / max(1, len(hit))
+    users = int(config.max_rows / rows_of_user)
+    if len(hit) > users:
+        hit = np.sort(rng.choice(hit, users, replace=False))
     of_hit = np.zeros(len(table.users), dtype=bool)
     of_hit[hit] = True
     others = np.flatnonzero(of_hit[table.row] & ~relevant)

@@ -43,14 +43,20 @@ K = 20
 
 @dataclass(frozen=True)
 class TwoStageConfig:
-    """Everything that a run may set."""
+    """Everything that a run may set.
+
+    Each source proposes `per_source` items a user, of which the blend passes `kept` to the ranker. Users are
+    drawn: at most `fold_users` of the validation fold, `more_users` of each fold that only trains the ranker,
+    and `blend_users` for the search of weights.
+    """
 
     seen: Seen = "auto"
     portfolio: PortfolioConfig = PortfolioConfig()
     ranker: RankerConfig = RankerConfig()
     per_source: int = 60
     kept: int = 150
-    fold_users: int = 20_000
+    fold_users: int = 12_000
+    more_users: int = 6_000
     blend_users: int = 4_000
 
 
@@ -153,7 +159,7 @@ def tune(
     swept = SweepConfig(config.per_source, exclude_taken=exclude)
     parts = []
     for number, fold in enumerate(folds):
-        chosen = fold.sample(config.fold_users, seed)
+        chosen = fold.sample(config.more_users if number else config.fold_users, seed)
         scorers = portfolio.scorers
         if number:
             scorers = tuple(source.fit(fold.history, seed) for source in portfolio.sources)

@@ -53,6 +53,8 @@ class PortfolioConfig:
     """Bounds of the search: seconds for all families together, sampled cells, and sizes of single models.
 
     `trials` bounds the values that are tried for one family; unlike seconds, it gives the same everywhere.
+    One family takes at most a quarter of the seconds. What they bound is the trying: each family's first fit
+    is made in any case.
     """
 
     seconds: float = 150.0
@@ -108,13 +110,14 @@ def choose_portfolio(
     """Sources for `fold.history` and what comes after it; also returns them fitted there."""
     history = fold.history
     users = int(min(config.sample_users, max(300, config.sample_cells // history.shape[1])))
-    until = time.perf_counter() + config.seconds
-    judge = _Judge(fold.sample(users, seed), exclude_taken, until, config.trials)
+    end = time.perf_counter() + config.seconds
+    judge = _Judge(fold.sample(users, seed), exclude_taken, end, config.trials)
     found: list[tuple[SourceConfig, Scorer]] = []
     families = [_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease]
     for family in families:
         started = time.perf_counter()
         judge.tried = 0
+        judge.until = min(end, started + config.seconds / 4)
         found += family(history, judge, config, seed)
         logger.info("%s in %.1f s", family.__name__, time.perf_counter() - started)
     if texts is not None and any(texts):

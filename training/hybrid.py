@@ -10,7 +10,7 @@ for new items, which trees of their own have learned; so a list without what was
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -59,7 +59,7 @@ class HybridConfig:
     fold_users: int = 8_000
     per_source: int = 60
     kept: int = 150
-    ranker: RankerConfig = field(default_factory=lambda: RankerConfig(rounds=200, max_groups=8_000))
+    ranker: RankerConfig = RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=800_000)
 
     def two_stage(self) -> TwoStageConfig:
         """The bounds as tuning takes them."""

@@ -5,6 +5,7 @@ candidates `negatives` are drawn for each user. The scores of several seeds are 
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,37 +68,44 @@ class Ranker:
 
 
 def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, seeds: Sequence[int]) -> Ranker:
-    """Fit one booster for each seed; raises `NotEnoughData` if too few users have a hit."""
-    boosters = []
-    for seed in seeds:
-        rows = training_rows(table, relevant, config, seed)
-        groups = table.row[rows]
-        users = len(np.unique(groups))
-        if users < LEAST_GROUPS:
-            remedy = "give a longer horizon or more users; the blend needs no ranker"
-            raise NotEnoughData("users with a hit among candidates", users, LEAST_GROUPS, remedy)
-        data = xgboost.QuantileDMatrix(
-            table.features[rows], label=relevant[rows].astype(np.float32), qid=groups, max_bin=128
-        )
-        parameters = {
-            "objective": "rank:ndcg",
-            "lambdarank_pair_method": "topk",
-            "lambdarank_num_pair_per_sample": config.pairs,
-            "ndcg_exp_gain": False,
-            "tree_method": "hist",
-            "max_bin": 128,
-            "max_depth": config.max_depth,
-            "eta": config.learning_rate,
-            "min_child_weight": config.min_child_weight,
-            "subsample": config.subsample,
-            "colsample_bytree": config.colsample,
-            "reg_lambda": config.reg_lambda,
-            "nthread": _threads(len(rows)),
-            "seed": seed,
-            "verbosity": 0,
-        }
-        boosters.append(xgboost.train(parameters, data, num_boost_round=config.rounds))
+    """Fit one booster for each seed, side by side; raises `NotEnoughData` if too few users have a hit."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        boosters = list(pool.map(lambda seed: _boost(table, relevant, config, seed), seeds))
     return Ranker(table.names, tuple(boosters))
+
+
+def _boost(table: CandidateTable, relevant: Flags, config: RankerConfig, seed: int) -> xgboost.Booster:
+    rows = training_rows(table, relevant, config, seed)
+    groups = table.row[rows]
+    users = len(np.unique(groups))
+    if users < LEAST_GROUPS:
+        remedy = "give a longer horizon or more users; the blend needs no ranker"
+        raise NotEnoughData("users with a hit among candidates", users, LEAST_GROUPS, remedy)
+    data = xgboost.QuantileDMatrix(
+        table.features[rows],
+        label=relevant[rows].astype(np.float32),
+        qid=groups,
+        max_bin=128,
+        nthread=_threads(len(rows)),
+    )
+    parameters = {
+        "objective": "rank:ndcg",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": config.pairs,
+        "ndcg_exp_gain": False,
+        "tree_method": "hist",
+        "max_bin": 128,
+        "max_depth": config.max_depth,
+        "eta": config.learning_rate,
+        "min_child_weight": config.min_child_weight,
+        "subsample": config.subsample,
+        "colsample_bytree": config.colsample,
+        "reg_lambda": config.reg_lambda,
+        "nthread": _threads(len(rows)),
+        "seed": seed,
+        "verbosity": 0,
+    }
+    return xgboost.train(parameters, data, num_boost_round=config.rounds)
 
 
 def _threads(rows: int) -> int:

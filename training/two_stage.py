@@ -14,6 +14,7 @@ compared on users that none of the trees has seen.
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.candidate_table import CandidateTable, Sweep, SweepConfig, sweep
+from training.cores import usable_cores
 from training.errors import NotEnoughData
 from training.holdouts import Holdout
 from training.identifiers import Positions
@@ -311,11 +313,16 @@ def _cross_fitted(parts: Sequence[Part], config: RankerConfig, seed: int) -> flo
     table, fold = parts[0]
     scores = np.zeros(len(table), dtype=np.float32)
     half = np.random.default_rng(seed).random(fold.history.shape[0]) < 0.5
-    for side in (half, ~half):
-        trained = _stack(
-            [(one.for_users(side[one.users]), two.of(np.flatnonzero(side[two.users]))) for one, two in parts]
-        )
-        ranker = fit_ranker(*trained, config, [seed])
+
+    def learn(side: Flags) -> Ranker:
+        mine = [
+            (one.for_users(side[one.users]), two.of(np.flatnonzero(side[two.users]))) for one, two in parts
+        ]
+        return fit_ranker(*_stack(mine), config, [seed])
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        rankers = list(pool.map(learn, (half, ~half)))
+    for side, ranker in zip((half, ~half), rankers, strict=True):
         others = ~side[table.users]
         scores[others[table.row]] = ranker.score(table.for_users(others))
     return _quality(table, fold, scores)

@@ -72,7 +72,7 @@ def shop(seed: int) -> list[Event]:
 
 
 def messages(draw: random.Random) -> list[Event]:
-    """A campaign sent twice, with somebody held out, opened days later; answers, and what came of them."""
+    """A campaign sent twice, with somebody held out; answers, an experiment, and what came of them days later."""
     events: list[Event] = []
     for day in (3, 9, 17, 23):
         for number in range(9):
@@ -88,6 +88,10 @@ def messages(draw: random.Random) -> list[Event]:
             answer = {"user_id": user, "item_id": f"i{number % 7}", "recommendation_id": name}
             events.append(
                 event(f"{name}-r", "recommendation_served", when, channel="api", context=context, **answer)
+            )
+            arm = f'{{"variant": "{"control" if number % 2 else "treated"}", "propensity": 0.5}}'
+            events.append(
+                event(f"{name}-x", "experiment_exposure", when, user_id=user, experiment_id="x", context=arm)
             )
             if draw.random() < 0.5:
                 clicked = f"2024-05-{day + draw.randrange(8):02} 21:1{number}"

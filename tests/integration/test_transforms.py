@@ -72,7 +72,7 @@ def shop(seed: int) -> list[Event]:
 
 
 def messages(draw: random.Random) -> list[Event]:
-    """A campaign sent twice, with somebody held out; answers, an experiment, and what came of them days later."""
+    """A campaign sent twice, with somebody held out; answers, an experiment, and what came of them."""
     events: list[Event] = []
     for day in (3, 9, 17, 23):
         for number in range(9):

@@ -32,8 +32,8 @@ from training.gate import Decision, decide
 from training.interactions import Interactions
 from training.intervals import Estimate
 from training.splits import Fold
-from training.value_config import ChurnConfig
-from training.value_evaluation import evaluate_churn
+from training.value_config import ChurnConfig, LinearConfig, PurchaseConfig
+from training.value_evaluation import evaluate_churn, training_rows
 from training.value_evidence import value_evidence
 
 DRAWS = 40
@@ -68,8 +68,7 @@ class Fault:
 def churn_decision(customers: Customers, planted: Customers, seed: int = 2) -> Decision:
     """The gate's decision on a model trained as `planted` says, whose champion was trained on `customers`."""
     with tempfile.TemporaryDirectory() as place:
-        train = customers.frame[customers.training()].reset_index(drop=True)
-        champion = fit_churn(train, customers.config, 1)
+        champion = fit_churn(training_rows(customers.frame, customers.fold), customers.config, 1)
         write_churn(champion, Path(place) / "champion")
         found = evaluate_churn(planted.frame, [planted.fold], planted.config, seed, champion, DRAWS)
         write_churn(found.model, Path(place) / "files")
@@ -88,6 +87,13 @@ def churn_decision(customers: Customers, planted: Customers, seed: int = 2) -> D
             seed,
         )
     return decide(found.report, True, customers.gate, shown)
+
+
+def changed(customers: Customers, purchase: PurchaseConfig, frame: pd.DataFrame | None = None) -> Decision:
+    """The decision on a model of another configuration, and of another frame if there is one."""
+    config = replace(customers.config, purchase=purchase)
+    used = customers.frame if frame is None else frame
+    return churn_decision(customers, replace(customers, frame=used, config=config))
 
 
 def lists_decision(
@@ -126,14 +132,14 @@ def good_lists(_: Customers, interactions: Interactions) -> Decision:
 
 def leak(customers: Customers, _: Interactions) -> Decision:
     """The label's money among the features."""
-    config = replace(customers.config, features=(*customers.config.features, SPEND_NEXT))
-    return churn_decision(customers, replace(customers, config=config))
+    purchase = customers.config.purchase
+    return changed(customers, replace(purchase, features=(*purchase.features, SPEND_NEXT)))
 
 
 def stale(customers: Customers, _: Interactions) -> Decision:
     """Every customer as two cut-offs ago; who was not there yet stays as is."""
     frame = customers.frame.sort_values(["user_id", CUTOFF], ignore_index=True)
-    before = frame.groupby("user_id")[list(customers.config.features)].shift(2)
+    before = frame.groupby("user_id")[list(customers.config.purchase.features)].shift(2)
     frame[before.columns] = before.combine_first(frame[before.columns])
     return churn_decision(customers, replace(customers, frame=frame.sort_values(CUTOFF, kind="stable")))
 
@@ -150,14 +156,15 @@ def shuffled_ids(_: Customers, interactions: Interactions) -> Decision:
 
 def constant(customers: Customers, _: Interactions) -> Decision:
     """Leaves that must hold more than there are customers."""
-    trees = replace(customers.config.trees, min_child_weight=1e9)
-    return churn_decision(customers, replace(customers, config=replace(customers.config, trees=trees)))
+    purchase = customers.config.purchase
+    trees = replace(purchase.trees, min_child_weight=1e9)
+    return changed(customers, replace(purchase, trees=trees, linear=LinearConfig(share=0.0)))
 
 
 def wrong_objective(customers: Customers, _: Interactions) -> Decision:
-    """Trained to tell who came lately, which nobody asked."""
+    """Trained to tell who stays, and taken for who leaves."""
     frame, rows = customers.frame.copy(), customers.training()
-    frame.loc[rows, ORDERS_NEXT] = (frame[TENURE] > frame[TENURE].median()).astype(int)[rows]
+    frame.loc[rows, ORDERS_NEXT] = (frame.loc[rows, ORDERS_NEXT] == 0).astype(int)
     return churn_decision(customers, replace(customers, frame=frame))
 
 
@@ -172,8 +179,10 @@ def broken_calibration(customers: Customers, _: Interactions) -> Decision:
 
 def huge(customers: Customers, _: Interactions) -> Decision:
     """Trees that may grow as deep as they like, and more of them."""
-    trees = replace(customers.config.trees, max_depth=5, rounds=100, ensemble=25, learning_rate=0.04)
-    return churn_decision(customers, replace(customers, config=replace(customers.config, trees=trees)))
+    purchase = customers.config.purchase
+    few = purchase.trees.ensemble
+    trees = replace(purchase.trees, max_depth=5, ensemble=16 * few, learning_rate=0.04)
+    return changed(customers, replace(purchase, trees=trees))
 
 
 def not_a_number(_: Customers, interactions: Interactions) -> Decision:
@@ -192,15 +201,18 @@ def worse_on_newcomers(customers: Customers, _: Interactions) -> Decision:
     frame = customers.frame.copy()
     rows = customers.training() & (frame[TENURE] <= NEWCOMER_DAYS)
     frame.loc[rows, ORDERS_NEXT] = (frame.loc[rows, ORDERS_NEXT] == 0).astype(int)
-    trees = replace(customers.config.trees, max_depth=4, rounds=2 * customers.config.trees.rounds)
-    planted = replace(customers, frame=frame, config=replace(customers.config, trees=trees))
-    return churn_decision(customers, planted)
+    purchase = customers.config.purchase
+    trees = replace(purchase.trees, max_depth=4, rounds=2 * purchase.trees.rounds)
+    told = replace(purchase, trees=trees, linear=LinearConfig(share=0.0))
+    return changed(customers, told, frame)
 
 
 def slower(customers: Customers, _: Interactions) -> Decision:
     """The same trees, averaged over far more seeds than help."""
-    trees = replace(customers.config.trees, ensemble=200, rounds=4, learning_rate=0.5)
-    return churn_decision(customers, replace(customers, config=replace(customers.config, trees=trees)))
+    purchase = customers.config.purchase
+    few = purchase.trees.ensemble
+    trees = replace(purchase.trees, ensemble=80 * few, rounds=3, learning_rate=0.5)
+    return changed(customers, replace(purchase, trees=trees))
 
 
 FAULTS = (
@@ -243,7 +255,7 @@ def read_home(home: Path) -> tuple[Customers, Interactions]:
         raise SystemExit(f"{home} has no past_frame.parquet: run `attune run` in it first")
     interactions = read_interactions(place.mart_glob("interactions_daily"), data.until + timedelta(days=1))
     frame = pd.read_parquet(place.features / FRAME_FILE)
-    frame = frame[frame[CUTOFF].isin([*fold.training, fold.cutoff])].reset_index(drop=True)
+    frame = frame[frame[CUTOFF].isin([*fold.training, *fold.partial, fold.cutoff])].reset_index(drop=True)
     orders = last_orders(place.current_marts, [fold.cutoff])
     return Customers(frame, fold, past, orders, config), interactions
 

@@ -25,6 +25,7 @@ from training.ranking_metrics import hits_of, recall_at
 from training.recommenders import Fold, Recipe, make_fold
 from training.splits import Fold as ValueFold
 from training.top_items import recommend
+from training.value_evaluation import training_rows
 from training.value_metrics import Metric
 
 FloatArray = npt.NDArray[np.float64]
@@ -98,7 +99,7 @@ def value_folds(
     for report, fold in zip(reports, folds, strict=True):
         theirs = None
         if champion is not None:
-            train = frame[frame[CUTOFF].isin(list(fold.training))].reset_index(drop=True)
+            train = training_rows(frame, fold)
             test = frame[frame[CUTOFF] == fold.cutoff].reset_index(drop=True)
             theirs = metric(truth(test), champion(train, test))
         found.append(FoldFigure(report.cutoff, report.candidate.metrics[report.primary].value, theirs))

@@ -16,7 +16,13 @@ from training.evidence import Evidence
 from training.rolling import config_from, value_folds
 from training.splits import Fold
 from training.value_config import ChurnConfig, ClvConfig
-from training.value_evaluation import CHURN_METRICS, CLV_METRICS, ChurnEvaluation, ClvEvaluation
+from training.value_evaluation import (
+    CHURN_METRICS,
+    CLV_METRICS,
+    ChurnEvaluation,
+    ClvEvaluation,
+    training_rows,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -51,8 +57,7 @@ def value_evidence(
     function = (CHURN_METRICS if kind == "churn" else CLV_METRICS)[metric]
     theirs = None if champion is None else _scorer(kind, champion)
     if theirs is None:
-        train = frame[frame[CUTOFF].isin(list(folds[-1].training))].reset_index(drop=True)
-        again = _refit(config, train, rows, seed + 1)
+        again = _refit(config, training_rows(frame, folds[-1]), rows, seed + 1)
         overlap = evidence.top_overlap(mine, again, "two seeds", True)
     else:
         overlap = evidence.top_overlap(mine, others["champion"], "candidate and champion", False)

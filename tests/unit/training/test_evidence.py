@@ -14,7 +14,7 @@ from training.config import AlsConfig
 from training.evidence import Answers
 from training.popularity import PopularityScorer
 from training.rolling import config_from
-from training.value_config import ChurnConfig, ClvConfig, TreesConfig
+from training.value_config import ChurnConfig, ClvConfig, PurchaseConfig, TreesConfig
 from training.value_metrics import spearman
 
 DAY = pd.Timestamp("2026-03-01", tz="UTC")
@@ -85,7 +85,9 @@ def test_lists_overlap_by_the_items_that_they_share() -> None:
     assert evidence.top_overlap(np.arange(100.0), -np.arange(100.0), "x", True).share == 0.0
 
 
-@pytest.mark.parametrize("config", [ChurnConfig(trees=TreesConfig(rounds=7)), ClvConfig(coverage=0.9)])
+@pytest.mark.parametrize(
+    "config", [ChurnConfig(purchase=PurchaseConfig(trees=TreesConfig(rounds=7))), ClvConfig(coverage=0.9)]
+)
 def test_a_logged_configuration_is_built_again_or_told_to_be_of_other_code(
     config: ChurnConfig | ClvConfig,
 ) -> None:

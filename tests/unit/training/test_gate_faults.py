@@ -9,11 +9,13 @@ from tests.unit.training.shop import interactions
 from training.config import GateConfig
 from training.interactions import Interactions
 from training.splits import Fold
-from training.value_config import ChurnConfig, TreesConfig
+from training.value_config import ChurnConfig, PurchaseConfig, TreesConfig
 
-CONFIG = ChurnConfig(trees=TreesConfig(rounds=20, ensemble=2, learning_rate=0.2, max_depth=3))
+CONFIG = ChurnConfig(
+    purchase=PurchaseConfig(trees=TreesConfig(rounds=20, ensemble=2, learning_rate=0.2, max_depth=3))
+)
 # Trees of so few customers are small: the floor below which nobody asks for their size is lower too.
-GATE = GateConfig(size_floor_megabytes=1.5)
+GATE = GateConfig(size_floor_megabytes=0.7)
 
 
 @pytest.fixture(scope="module")

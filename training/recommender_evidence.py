@@ -1,5 +1,6 @@
 """What the gate is shown of a recommender: its own files read back, beside the champion's."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from training.config import GateConfig
 from training.evidence import Evidence, FoldFigure, Newcomers
 from training.interactions import Interactions
 from training.intervals import Estimate
-from training.recommenders import Recipe, Recommender, TrainingResult, fit_recommender, load_recommender
+from training.recommenders import Recommender, TrainingResult, fit_recommender, load_recommender
 from training.rolling import recommender_folds
 
 SAMPLED_USERS = 500
@@ -44,7 +45,7 @@ def recommender_evidence(
         _, again = fit_recommender(
             mart_glob,
             interactions.cutoff,
-            Recipe(result.recipe.als, result.recipe.choice, seed + 1),
+            replace(result.recipe, seed=seed + 1),
         )
         other, between, same = again.scorer(interactions), "two seeds", True
     else:

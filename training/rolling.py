@@ -1,9 +1,9 @@
 """Recipes on rolling folds: each is fitted anew at earlier cut-offs, and judged by what came next.
 
 A recommender that is released was fitted on everything, so its arrays have seen the labels of every earlier
-fold; its recipe has not. The candidate's and the champion's recipe are therefore fitted on each fold's
-training part. Value models are fitted on each fold anyhow; of them only the champion's recipe is missing,
-and only where it is another one.
+fold. The candidate's and the champion's recipe are therefore fitted on each fold's training part; what was
+tuned on later windows (weights, a plan) is told to both alike. Value models are fitted on each fold anyhow;
+of them only the champion's recipe is missing, and only where it is another one.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import collaborative
-from training.candidates import blend
 from training.dataset import CUTOFF
 from training.errors import InvalidConfig, NotEnoughData
 from training.evaluation import ModelReport
@@ -78,7 +77,7 @@ def _fold_figure(fold: Fold, recipe: Recipe, champion: Recipe | None) -> FoldFig
 
 
 def _recall(fold: Fold, recipe: Recipe, factors: Any) -> float:
-    top = recommend(blend(fold.train, factors, recipe.choice), fold.users, 20)
+    top = recommend(recipe.scorer(fold.train, factors), fold.users, 20)
     counts = np.asarray(np.diff(fold.labels.indptr) + fold.unknown_labels, dtype=np.int64)
     return float(np.nanmean(recall_at(hits_of(top.positions, fold.labels), counts, 20)))
 

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
 from feature_repo.materialization import materialize
+from feature_repo.predictions import write_predictions
+from orchestration.outlook import VIEW, Outlook, build_outlook, keep_clusters
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
@@ -56,21 +58,22 @@ class Prediction:
     values: pd.DataFrame
     candidates: pa.Table
     checked: pd.DataFrame
+    outlook: Outlook
 
 
 def predict(data: Data, settings: Settings, features: Features, models: Models) -> Prediction:
     """Values and candidates as of the end of the data, by the models of the release that waits."""
     release = built_release(data)
-    values = score_values(data, release, features)
-    candidates = rank_candidates(data, release, models)
-    return Prediction(
-        data.as_of, release.release_id, values, candidates, checked_frame(values, candidates, release)
-    )
-
-
-def score_values(data: Data, release: Release, features: Features) -> pd.DataFrame:
-    """Columns of VALUE_SCHEMA; what no champion predicts is null."""
     frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+    values = score_values(data, release, frame)
+    outlook = build_outlook(data, settings, release, frame, values)
+    candidates = rank_candidates(data, release, models)
+    checked = checked_frame(values, candidates, release)
+    return Prediction(data.as_of, release.release_id, values, candidates, checked, outlook)
+
+
+def score_values(data: Data, release: Release, frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of VALUE_SCHEMA for each row of the scoring frame; what no champion predicts is null."""
     versions = release.manifest.model_versions
     values = pd.DataFrame({"user_id": frame["user_id"], "feature_at": pd.Timestamp(data.as_of)})
     for column in ("clv_90d", "clv_90d_low", "clv_90d_high", "churn_probability"):
@@ -148,7 +151,15 @@ def publish_predictions(
     _write(home.prediction("user_predictions") / name, values, KEPT_PREDICTIONS)
     # Only the newest: candidates of the past serve nobody, and are the largest file of all.
     _write(home.prediction("user_candidates") / name, candidates, 1)
-    views = ["user_predictions", "user_candidates"]
+    outlook = prediction.outlook
+    rows = outlook.rows.filter(pa.array(~erased.mask(outlook.rows["user_id"])))
+    write_predictions(home, VIEW, rows, prediction.as_of, KEPT_PREDICTIONS)
+    for kind, table in outlook.tables.items():
+        if "user_id" in table.column_names:
+            table = table.filter(pa.array(~erased.mask(table["user_id"])))
+        _write(home.prediction(kind) / name, table, 1)
+    keep_clusters(home, outlook)
+    views = ["user_predictions", VIEW, "user_candidates"]
     return materialize(features.open(), home, prediction.as_of, prediction.as_of, views, erased)
 
 

@@ -53,7 +53,7 @@ BENTO_MODEL = "attune_release"
 BENTO = "personalization"
 SERVICE = "serving.service:Personalization"
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("collaborative", "clv", "churn")
+KINDS = ("collaborative", "clv", "churn", "next_purchase")
 
 
 def build_release(data: Data, models: Models) -> Manifest:

@@ -233,7 +233,8 @@ class _Engine:
         resources = default_resources(self.settings, locked=True) | {"dbt": dbt_resource()}
         config = {"days": [day.isoformat() for day in days], "full_refresh": full_refresh}
         ops: dict[str, Any] = {
-            f"models__{kind}": {"config": {"again": False}} for kind in ("collaborative", "clv", "churn")
+            f"models__{kind}": {"config": {"again": False}}
+            for kind in ("collaborative", "clv", "churn", "next_purchase")
         }
         ops["transforms"] = {"config": config}
         skipped = () if days else ("transforms", "transforms__marts")

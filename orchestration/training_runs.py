@@ -28,6 +28,8 @@ from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
 from training.dataset import customer_frame, frame_hash
 from training.errors import NotEnoughData
 from training.evaluation import Decision, ModelReport, decide
+from training.next_purchase import read_next_purchase, score_next_purchase, write_next_purchase
+from training.next_purchase_evaluation import evaluate_next_purchase
 from training.recommender_value import logged_values
 from training.recommenders import (
     fit_recommender,
@@ -37,13 +39,18 @@ from training.recommenders import (
 )
 from training.registry import DECISION, REASONS, DatasetProfile, ModelVersion, Registry
 from training.splits import Fold, folds
-from training.value_config import ChurnConfig, ClvConfig, CutoffConfig
+from training.value_config import ChurnConfig, ClvConfig, CutoffConfig, NextPurchaseConfig
 from training.value_evaluation import ChurnEvaluation, ClvEvaluation, cutoffs_of, evaluate_churn, evaluate_clv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FEATURE_SERVICES = {"clv": "clv_v1", "churn": "churn_v1", "serving": "serving_v1"}
+FEATURE_SERVICES = {
+    "clv": "clv_v1",
+    "churn": "churn_v1",
+    "next_purchase": "clv_v1",
+    "serving": "serving_v2",
+}
 Model = TypeVar("Model")
 
 FRAME_FILE = "training_frame.parquet"
@@ -68,7 +75,8 @@ class Trained:
         """One sentence: the candidate against its baselines on the primary metric, and the decision."""
         primary = self.report.primary
         baselines = [row for row in self.report.baselines if primary in row.metrics]
-        best = max(baselines, key=lambda row: row.metrics[primary].value)
+        sign = 1.0 if self.report.higher_is_better else -1.0
+        best = max(baselines, key=lambda row: sign * row.metrics[primary].value)
         mine = self.report.candidate.metrics[primary].value
         word = "champion" if self.decision.promoted else "not promoted"
         text = f"version {self.version.version} {word}; {primary} {mine:.3f}"
@@ -173,6 +181,38 @@ def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> 
     return _train("churn", data.key(settings, config), data, models, again, fit)
 
 
+def train_next_purchase(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
+    """The day of the next order: measured on the last fold against the customer's own mean gap."""
+    config = NextPurchaseConfig(cutoffs=cutoff_config(settings))
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        split = value_folds(data, settings)
+        frame = _read_frame(data)
+        champion = _champion_model(registry, "next_purchase", place, read_next_purchase)
+        found = evaluate_next_purchase(frame, split, config, settings.seed, champion)
+        write_next_purchase(found.model, place / "files")
+        outputs = score_next_purchase(found.model, frame.head(EXAMPLE_ROWS)).filter(like="next_order")
+        figures = {"importance": plots.importance(found.model.trees.gain())}
+        version = registry.log_run(
+            "next_purchase",
+            config=config.to_dict(),
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=frame_hash(frame),
+            feature_service=FEATURE_SERVICES["next_purchase"],
+            report=found.report,
+            files=place / "files",
+            figures=figures,
+            inputs=frame[list(found.model.features)].head(EXAMPLE_ROWS),
+            outputs=outputs,
+            dataset=_frame_profile(frame, data),
+            tags=found.boundaries,
+        )
+        return _gate(registry, version, found.report, figures)
+
+    return _train("next_purchase", data.key(settings, config), data, models, again, fit)
+
+
 def _record_value_model(
     registry: Registry,
     kind: str,
@@ -256,6 +296,7 @@ TRAINERS: dict[str, Callable[[Data, Settings, Models, bool], Trained]] = {
     "collaborative": train_collaborative,
     "clv": train_clv,
     "churn": train_churn,
+    "next_purchase": train_next_purchase,
 }
 
 

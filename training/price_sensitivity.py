@@ -113,6 +113,7 @@ ranked as (
 )
 select
     lines.user_id,
+    cast(count(distinct lines.item_id) as double) as item_count,
     cast(sum(touches) as double) as touches,
     cast(sum(touches * ranked.place) as double) as places,
     cast(sum(purchase_count) as double) as purchases,
@@ -174,13 +175,14 @@ def elasticities_of(cells: pd.DataFrame) -> Elasticities:
 def price_habits(
     interactions_daily: str, items: str, until: date, prior_purchases: float = 5.0
 ) -> pd.DataFrame:
-    """`user_id`, `price_level`, `discount_share`: one row per customer who looked at or bought something."""
+    """`user_id`, `price_level`, `discount_share`, `item_count`: a row per customer who touched an item."""
     found = _query(CUSTOMERS, {"days": interactions_daily, "items": items, "until": until})
     return pd.DataFrame(
         {
             "user_id": found["user_id"],
             "price_level": _shrunk_share(found["places"], found["touches"], prior_purchases),
             "discount_share": _shrunk_share(found["discounted"], found["purchases"], prior_purchases),
+            "item_count": found["item_count"],
         }
     )
 

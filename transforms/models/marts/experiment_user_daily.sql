@@ -48,41 +48,60 @@ meetings as (
         event_date,
         max(case when exposed_at is not null and occurrence = 1 then variant end) as variant,
         max(
-            case when exposed_at is not null and occurrence = 1 and propensity > 0 and propensity <= 1 then propensity end
+            case
+                when exposed_at is not null and occurrence = 1 and propensity > 0 and propensity <= 1 then propensity
+            end
         ) as propensity,
         max(first_exposed_at) as first_exposed_at,
         -- a report from before that day's exposure counts only if there was an exposure on a day before
         {{ count_where("exposed_at is null and event_at >= first_exposed_at") }} as reported_after_count,
         {{ count_where("exposed_at is null") }} as reported_count,
-        {{ sum_where('reported_value', "exposed_at is null and event_at >= first_exposed_at") }} as reported_after_value,
+        {{ sum_where('reported_value', "exposed_at is null and event_at >= first_exposed_at") }}
+            as reported_after_value,
         {{ sum_where('reported_value', "exposed_at is null") }} as reported_value
     from exposed
     group by experiment_id, user_id, event_date
 
 ),
 
-acts as (
+met as (
 
     select
         meetings.experiment_id,
         meetings.user_id,
         meetings.event_date,
-        max(events.device_type) as device_type,
-        coalesce(
-            min({{ json_text('events.context', 'traffic_source') }}), min(case when channel <> 'api' then channel end)
-        ) as traffic_source,
-        {{ count_where("event_at >= first_exposed_at and not is_outbound and event_type not like 'experiment%'") }} as event_count,
-        {{ count_where("event_at >= first_exposed_at and event_type = 'product_view'") }} as view_count,
-        {{ count_where("event_at >= first_exposed_at and event_type = 'add_to_cart'") }} as cart_count,
-        {{ count_where("event_at >= first_exposed_at and event_type = 'recommendation_view'") }} as recommendation_view_count,
-        {{ count_where("event_at >= first_exposed_at and event_type = 'recommendation_click'") }} as recommendation_click_count,
-        count(distinct case when event_at >= first_exposed_at then order_id end) as order_count,
-        {{ sum_where('unit_count', "event_at >= first_exposed_at and event_type = 'purchase'") }} as unit_count,
-        {{ sum_where('amount', "event_at >= first_exposed_at and event_type = 'purchase'") }} as spend,
-        {{ sum_where('amount', "event_at >= first_exposed_at and event_type = 'return'") }} as return_amount
+        events.device_type,
+        events.is_outbound,
+        {{ json_text('events.context', 'traffic_source') }} as traffic_source,
+        case when events.channel <> 'api' then events.channel end as visit_channel,
+        case when events.event_at >= meetings.first_exposed_at then events.event_type end as later_type,
+        case when events.event_at >= meetings.first_exposed_at then events.order_id end as later_order_id,
+        events.unit_count,
+        events.amount
     from meetings
     inner join events on meetings.user_id = events.user_id and meetings.event_date = events.event_date
-    group by meetings.experiment_id, meetings.user_id, meetings.event_date
+
+),
+
+acts as (
+
+    select
+        experiment_id,
+        user_id,
+        event_date,
+        max(device_type) as device_type,
+        coalesce(min(traffic_source), min(visit_channel)) as traffic_source,
+        {{ count_where("not is_outbound and later_type not like 'experiment%'") }} as event_count,
+        {{ count_where("later_type = 'product_view'") }} as view_count,
+        {{ count_where("later_type = 'add_to_cart'") }} as cart_count,
+        {{ count_where("later_type = 'recommendation_view'") }} as recommendation_view_count,
+        {{ count_where("later_type = 'recommendation_click'") }} as recommendation_click_count,
+        count(distinct later_order_id) as order_count,
+        {{ sum_where('unit_count', "later_type = 'purchase'") }} as unit_count,
+        {{ sum_where('amount', "later_type = 'purchase'") }} as spend,
+        {{ sum_where('amount', "later_type = 'return'") }} as return_amount
+    from met
+    group by experiment_id, user_id, event_date
 
 )
 

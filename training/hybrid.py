@@ -216,7 +216,7 @@ def fill_places(
 ) -> npt.NDArray[np.int64]:
     """`positions` with the marked places of each row taken by that row of `fresh`, in order.
 
-    A place for which `fresh` has nothing left keeps what it had, unless that was put elsewhere in the row.
+    `fresh` is as wide as `positions`; a place for which it has nothing left becomes `UNKNOWN`.
     """
     number = np.minimum(np.cumsum(places, axis=1) - 1, fresh.shape[1] - 1)
     wanted = np.take_along_axis(fresh, np.maximum(number, 0), axis=1)

@@ -180,6 +180,11 @@ class HybridScorer:
         history = history_from_interactions(self.interactions)
         return fit(self.plan, history, self.seed, interest_scorers(self.interactions, self.factors))
 
+    @cached_property
+    def _is_active(self) -> npt.NDArray[np.bool_]:
+        """Whether each user did anything, once for all blocks."""
+        return np.asarray(np.diff(self.interactions.strengths(None).indptr) > 0)
+
     def scores(self, users: Positions) -> Scores:
         table = self.fitted.sweep(users).table
         scores = np.full((len(users), len(self.interactions.items)), -np.inf, dtype=np.float32)
@@ -192,7 +197,7 @@ class HybridScorer:
 
     def uses_collaborative(self, users: Positions) -> npt.NDArray[np.bool_]:
         """Whether what the user has not bought is there because of what they did."""
-        return np.asarray(np.diff(self.interactions.strengths(None)[users].indptr) > 0)
+        return self._is_active[users]
 
     def _orders(self, table: CandidateTable) -> list[tuple[npt.NDArray[np.int64], Single]]:
         """Positions and scores, best first: the list itself, then what else is new to the user."""

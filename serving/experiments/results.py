@@ -102,6 +102,7 @@ def lift_of(result: Result) -> Result:
 
 def answer_plan(asked: PlanQuestion) -> Result:
     """Visitors and days that an experiment needs; raises `InvalidField` for what has no answer."""
+    four_weeks = None
     try:
         deviation, treated = asked.deviation, None
         if deviation is None:
@@ -117,17 +118,12 @@ def answer_plan(asked: PlanQuestion) -> Result:
             visitors_per_day=asked.visitors_per_day,
             window_days=asked.window_days,
         )
+        found = plan(question)
     except InvalidPlan as error:
         field = {"mean": "baseline", "alpha": "confidence"}.get(error.field, error.field)
         raise InvalidField(field, error.value, f"give {error.allowed}") from None
-    four_weeks = None
-    try:
-        found = plan(question)
-        if asked.visitors_per_day is not None:
-            four_weeks = detectable_lift(question, max(1, int(28 * asked.visitors_per_day / asked.variants)))
-    except (ArithmeticError, ValueError):
-        remedy = "give a change of at least 0.0001 of a metric whose deviation is of its own size"
-        raise InvalidField("lift", asked.lift, remedy) from None
+    if asked.visitors_per_day is not None:
+        four_weeks = detectable_lift(question, max(1, int(28 * asked.visitors_per_day / asked.variants)))
     return {
         "users_per_variant": found.users_per_variant,
         "users_in_all": found.users_per_variant * asked.variants,

@@ -10,6 +10,10 @@ from statistics import NormalDist
 
 from training.errors import InvalidPlan
 
+# An answer beyond these tells nothing that "impossible" does not.
+MOST_USERS = 10**12
+MOST_DAYS = 36_500
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -71,14 +75,16 @@ def of_share(share: float, lift: float) -> tuple[float, float]:
 
 
 def plan(question: Question) -> Plan:
-    """Users and days for this effect at this power."""
+    """Users and days for this effect at this power; `InvalidPlan` where no shop could gather so many."""
     alpha = question.alpha / (question.variants - 1)
     effect = question.mean * question.lift
     treated = question.treated_deviation or question.deviation
-    unit = (question.deviation**2 + treated**2) / effect**2
+    noise = math.hypot(question.deviation / question.mean, treated / question.mean)
     beyond = NormalDist().inv_cdf(question.power)
-    fixed = math.ceil(unit * (NormalDist().inv_cdf(1 - alpha / 2) + beyond) ** 2)
-    sequential = math.ceil(unit * (always_valid_limit(alpha) + beyond) ** 2)
+    reach = (NormalDist().inv_cdf(1 - alpha / 2) + beyond, always_valid_limit(alpha) + beyond)
+    if max(reach) * noise > abs(question.lift) * math.sqrt(MOST_USERS):
+        raise InvalidPlan("lift", question.lift, f"a larger change, which {MOST_USERS:.0e} visitors can show")
+    fixed, sequential = (max(1, math.ceil((each * noise / question.lift) ** 2)) for each in reach)
     return Plan(fixed, sequential, _days(question, fixed), _days(question, sequential), effect)
 
 
@@ -98,5 +104,7 @@ def always_valid_limit(alpha: float) -> float:
 def _days(question: Question, users_per_variant: int) -> int | None:
     if question.visitors_per_day is None:
         return None
-    exposed = math.ceil(users_per_variant * question.variants / question.visitors_per_day)
-    return exposed + question.window_days
+    exposed = users_per_variant * question.variants / question.visitors_per_day
+    if exposed > MOST_DAYS:
+        raise InvalidPlan("visitors_per_day", question.visitors_per_day, "so many that it ends in a century")
+    return math.ceil(exposed) + question.window_days

@@ -51,3 +51,16 @@ def test_a_question_without_an_answer_names_the_field(field: str, value: float) 
 def test_a_share_that_would_pass_one_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="lift="):
         of_share(0.6, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("field", "asked"),
+    [
+        ("lift", {"deviation": 1e12}),
+        ("lift", {"lift": 1e-300}),
+        ("visitors_per_day", {"visitors_per_day": 1.0, "lift": 0.001}),
+    ],
+)
+def test_a_plan_that_no_shop_can_carry_out_is_refused(field: str, asked: dict[str, float]) -> None:
+    with pytest.raises(InvalidPlan, match=f"{field}="):
+        plan(Question(**{"mean": 1.0, "deviation": 1.0, "lift": 0.1, **asked}))

@@ -48,11 +48,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Training part and test, over the positions of `dataset`; `strangers` are test users without history."""
+    """Training part and test, over the positions of `dataset`; `strangers` are test users without history.
+
+    `earlier` holds the same test at earlier cut-offs, latest first, where rolling folds were asked for, all
+    with labels for `horizon` days.
+    """
 
     dataset: Dataset
     test: Holdout
     strangers: npt.NDArray[np.int64]
+    earlier: tuple[Holdout, ...] = ()
+    horizon: float = 0.0
 
 
 def find_files(data: Path, test: bool = False, given_split: bool = False) -> list[Path]:

@@ -9,6 +9,8 @@ with the same `event_at` or `position` are one basket. A given split is a file n
 `--columns user_id=customer_id,...` names columns that are called otherwise.
 
 - global-time: labels are what known users take in `--horizon-days` from `--cutoff` (default: to the end).
+  `--folds N` measures N - 1 earlier cut-offs besides, `--fold-step-days` apart: each with labels for as many
+  days as the test, tuned and fitted only on what lies before it. Compare within a fold: seasons differ.
 - leave-last-out: labels are each user's last basket.
 - given-split: labels are the test file's.
 
@@ -63,6 +65,7 @@ METRICS = (
     "hit_rate_at_20",
     "mrr",
 )
+GAINS = ("recall_at_20", "ndcg_at_20", "hit_rate_at_10")
 NOVELTY = "novelty_at_20"
 COVERAGE = "coverage_at_20"
 TEST_BLOCK = 4_000
@@ -103,12 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         split, folds = load(options)
         results = [run(split.test, folds, options)]
         print_result(split, folds, results[0], options)
-        for number in range(1, options.folds):
-            cutoff = split.test.history.end - number * options.fold_step_days
-            earlier, inner = earlier_fold(split.test, cutoff, options)
-            print(f"\nRolling fold {number}: cut-off {_date(cutoff)}")
-            results.append(run(earlier, inner, options))
+        for number, test in enumerate(split.earlier, start=1):
+            print(f"\nRolling fold {number}: cut-off {_date(test.history.end)}, {len(test.users)} users")
+            inner = _by_time_folds(test.history, split.horizon, options.ranker_folds)
+            results.append(run(test, inner, options))
             print_gain(results[-1])
+        if split.earlier:
+            print(f"\n{gains_of_folds([split.test, *split.earlier], results)}")
     except (UnusableData, NotEnoughData) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -133,6 +137,8 @@ def load(options: argparse.Namespace) -> tuple[Split, list[Holdout]]:
     """The test split, and the folds of its training part: the first to tune on, all for the ranker."""
     columns = dict(pair.split("=", 1) for pair in options.columns.split(",")) if options.columns else {}
     read = {"columns": columns, "item_pattern": options.item_pattern, "by_day": options.by_day}
+    if options.folds > 1 and options.protocol != "global-time":
+        raise UnusableData(f"--folds rolls over time; --protocol {options.protocol} has one test, so use 1")
     if options.protocol == "given-split":
         train_files = options.train or find_files(options.data, given_split=True)
         test_files = options.test or find_files(options.data, test=True, given_split=True)
@@ -167,7 +173,9 @@ def load(options: argparse.Namespace) -> tuple[Split, list[Holdout]]:
     )
     horizon = options.horizon_days or float(np.floor(whole.at.max()) + 1 - cutoff)
     test_fold = by_time(whole, cutoff, horizon)
-    return Split(dataset, test_fold, nobody), _by_time_folds(test_fold.history, horizon, options.ranker_folds)
+    earlier = rolling_folds(whole, cutoff, horizon, options.fold_step_days, options.folds - 1)
+    split = Split(dataset, test_fold, nobody, tuple(earlier), horizon)
+    return split, _by_time_folds(test_fold.history, horizon, options.ranker_folds)
 
 
 def given_split(
@@ -290,13 +298,19 @@ def measure(
     return Row(scope, name, metrics, per_user, seconds)
 
 
-def earlier_fold(test: Holdout, cutoff: float, options: argparse.Namespace) -> tuple[Holdout, list[Holdout]]:
-    """The same protocol at an earlier cut-off, with labels before that of the test alone."""
-    horizon = (
-        min(options.horizon_days or 91.0, test.history.end - cutoff) if False else test.history.end - cutoff
-    )
-    fold = by_time(test.history, cutoff, horizon)
-    return fold, _by_time_folds(fold.history, horizon, options.ranker_folds)
+def rolling_folds(whole: History, cutoff: float, horizon: float, step: float, count: int) -> list[Holdout]:
+    """The same test at `count` cut-offs before `cutoff`, latest first, each with labels for `horizon` days.
+
+    Raises `UnusableData` where less than one horizon is left before a cut-off: nothing could be tuned there.
+    """
+    first = float(whole.at.min())
+    usable = int((cutoff - first - horizon) // step)
+    if usable < count:
+        raise UnusableData(
+            f"--folds {count + 1} reaches to {_date(cutoff - count * step)}, less than {horizon:g} days after"
+            f" the first row ({_date(first)}); use --folds {max(0, usable) + 1} or fewer --fold-step-days"
+        )
+    return [by_time(whole, cutoff - number * step, horizon) for number in range(1, count + 1)]
 
 
 def print_result(split: Split, folds: Sequence[Holdout], result: Result, options: argparse.Namespace) -> None:
@@ -344,9 +358,31 @@ def print_gain(result: Result) -> None:
             other = result.row(scope, name)
             gains = [
                 f"{metric} {paired_difference(mine.per_user[metric], other.per_user[metric], seed=0)}"
-                for metric in ("recall_at_20", "ndcg_at_20", "hit_rate_at_10")
+                for metric in GAINS
             ]
             print(f"  minus {name}: {', '.join(gains)}")
+
+
+def gains_of_folds(tests: Sequence[Holdout], results: Sequence[Result]) -> str:
+    """Markdown: for each fold and scope, what is final and its paired gain over the best simple baseline.
+
+    The baseline is buying again where taken items may be recommended, else the better by Recall@20 of
+    popularity and neighbours.
+    """
+    lines = ["| cut-off | scope | recommender | " + " | ".join(map(_title, GAINS)) + " |", "|---" * 6 + "|"]
+    for test, result in zip(tests, results, strict=True):
+        for scope in result.plan.orders:
+            mine = result.row(scope, "final")
+            named = {row.name: row for row in result.rows if row.scope == scope}
+            simple = [named[name] for name in ("popularity", "neighbours") if name in named]
+            base = max(simple, key=lambda row: row.metrics["recall_at_20"].value)
+            if scope == "all" and "buy_again" in named:
+                base = named["buy_again"]
+            gains = [paired_difference(mine.per_user[one], base.per_user[one], seed=0) for one in GAINS]
+            start = f"| {_date(test.history.end)} | {scope} |"
+            lines.append(f"{start} final | {' | '.join(_cell(mine.metrics[one]) for one in GAINS)} |")
+            lines.append(f"{start} minus {base.name} | {' | '.join(map(str, gains))} |")
+    return "\n".join(lines)
 
 
 def table_of(rows: Sequence[Row]) -> str:
@@ -481,7 +517,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--depth", "-k", type=int, default=50, help="length of the lists (default 50)")
     parser.add_argument("--ranker-folds", type=int, default=3, help="folds that train the ranker (default 3)")
-    parser.add_argument("--folds", type=int, default=1, help="rolling test folds (global-time)")
+    parser.add_argument("--folds", type=int, default=1, help="rolling test folds, the test among them")
     parser.add_argument("--fold-step-days", type=float, default=30.0, help="days between rolling folds")
     parser.add_argument("--tune-seconds", type=float, help="time for the search over sources (default 150)")
     parser.add_argument("--json", type=Path, help="write tables and choices to this file")

@@ -46,7 +46,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install  ## simulate a shop and run the whole loop on it
 	@$(BIN)/attune demo $(ARGS)
 
-# A process for each core, a whole file on one of them; the long files come first. ARGS="-n 0" runs all in one.
+# A process for each core, a whole file on one of them; tests/conftest.py lets the longest start first.
+# ARGS="-n 0" runs all in one.
 test: install  ## every test that this machine can run
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ logger = logging.getLogger(__name__)
 BENTO_MODEL = "attune_release"
 BENTO = "personalization"
 SERVICE = "serving.service:Personalization"
+SHIPPED = ("serving", "training", "feature_repo")
+LOCK, README = "requirements.lock", "README.md"
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("collaborative", "clv", "churn")
 
@@ -179,16 +182,22 @@ def build_bento(release_id: str, model_tag: str) -> None:
 
     with suppress(NotFound):
         bentoml.delete(f"{BENTO}:{release_id}")
-    bentoml.bentos.build(
-        SERVICE,
-        name=BENTO,
-        version=release_id,
-        models=[model_tag],
-        include=["serving/**", "training/**", "feature_repo/**", "requirements.lock"],
-        exclude=["**/__pycache__/**"],
-        python={"requirements_txt": "requirements.lock", "lock_packages": False},
-        build_ctx=str(ROOT),
-    )
+    # BentoML looks at every file of its context, the installation's seventy thousand too: give it ours alone.
+    # What it imports from there stays loaded, so the service is loaded from its own place before.
+    import_module(SERVICE.partition(":")[0])
+    with tempfile.TemporaryDirectory() as context:
+        for name in SHIPPED:
+            shutil.copytree(ROOT / name, Path(context, name), ignore=shutil.ignore_patterns("__pycache__"))
+        for name in (LOCK, README):
+            shutil.copy(ROOT / name, context)
+        bentoml.bentos.build(
+            SERVICE,
+            name=BENTO,
+            version=release_id,
+            models=[model_tag],
+            python={"requirements_txt": LOCK, "lock_packages": False},
+            build_ctx=context,
+        )
 
 
 def _in_store(tags: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ from feature_repo.layout import Home
 from serving.api.schemas.operations import HealthAnswer
 from serving.api.schemas.profile import ProfileAnswer
 from serving.api.schemas.recommendations import BatchAnswer, RecommendationAnswer
-from tests.servers import ROOT, RedisServer, ServedProcess
+from tests.servers import ROOT, RedisServer, ServedProcess, free_port
 from tests.serving_home import make_home, put_release
 from training.artifacts import point_to_release
 
@@ -205,7 +205,7 @@ def start(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_release_the_start_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    refused = start({"ATTUNE_HOME": str(tmp_path)})
+    refused = start({"ATTUNE_HOME": str(tmp_path), "PORT": str(free_port())})
     assert refused.returncode != 0
     [line] = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
     assert "no release to serve" in line and "attune run" in line

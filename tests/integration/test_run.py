@@ -187,7 +187,7 @@ def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, 
 
 
 def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> None:
-    simulate(tmp_path / "world", 500, 160, seed=5, end_date=END)
+    simulate(tmp_path / "world", 300, 150, seed=5, end_date=END)
     result = attune_run(tmp_path / "home", tmp_path / "world")
     assert result.returncode == 0, result.stderr
     assert "clv: not trained: days of data for the value models" in result.stdout
@@ -235,7 +235,7 @@ def drop_last_row(path: Path) -> None:
 
 
 # A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.
-KILL_AFTER = ("build and test tables", "publish tables", "write release")
+KILL_AFTER = ("publish tables", "write release")
 
 
 @contextmanager

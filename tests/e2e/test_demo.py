@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def demo(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", "demo", "--users", "300", "--days", "150", *options],
+        [sys.executable, "-m", "orchestration.cli", "demo", "--users", "300", "--days", "230", *options],
         env={**os.environ, "ATTUNE_HOME": str(home), "ATTUNE_CUTOFFS": "1"},
         cwd=ROOT,
         capture_output=True,

@@ -117,6 +117,7 @@ async def open_runtime(
     tombstones.add_listener(experiments.forget)
     identities = Identities(database, settings.workers > 1)
     tracker.add_listener(identities.observe)
+    identities.add_listener(consent.inherit)
     tombstones.add_listener(identities.forget)
     live_view = (
         own_live_view(open_store) if open_store else feast_live_view(settings.home, settings.redis_url)

@@ -109,6 +109,7 @@ class ConsentBook:
         self._sequence = 0
         self._turn = asyncio.Lock()
         self._follower: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         tombstones.add_listener(self._forget)
 
     async def start(self) -> None:
@@ -123,6 +124,7 @@ class ConsentBook:
             self._follower.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._follower
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def permissions(self, visitor_id: str | None, signals: Signals = NO_SIGNALS) -> Permissions:
         """What is allowed for this visitor in this request. Of an unknown one only the signals are known."""
@@ -158,6 +160,33 @@ class ConsentBook:
         rows = ledger_rows(user_id, changes)
         await self._database.write(lambda connection: append_entries(connection, rows))
         await self.caught_up()
+
+    def inherit(self, anonymous_id: str, user_id: str) -> None:
+        """Listener of the identities: what a visitor said holds for the customer they turned out to be, in
+        every purpose of which the customer said nothing. At once in memory, then in the ledger.
+        """
+        if self._tombstones.is_erased(user_id):
+            return
+        said, before = self._said.get(anonymous_id, 0), self._said.get(user_id, 0)
+        changes = [
+            Change(purpose, bool(said & bit), "identification")
+            for purpose, bit in _BITS.items()
+            if _speaks(said, bit) and not _speaks(before, bit)
+        ]
+        for change in changes:
+            before = _after(before, change.purpose, change.is_granted)
+        if changes:
+            self._said[user_id] = before
+            task = asyncio.create_task(self._append(ledger_rows(user_id, changes)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _append(self, rows: list[Mapping[str, Any]]) -> None:
+        try:
+            await self._database.write(lambda connection: append_entries(connection, rows))
+        except StoreUnavailable:
+            # Every start hears of the links again, and then writes what is missing.
+            logger.warning("the consent of an identified visitor could not be written; the next start will")
 
     def check(self, changes: Iterable[Change]) -> None:
         """Raise `OptOutRefused` if one of them is a revocation and none is accepted here."""
@@ -246,6 +275,11 @@ def _after(said: int, purpose: str, is_granted: bool) -> int:
     granted, revoked = (bit, 0) if is_granted else (0, bit)
     said &= ~(bit | bit << _REVOKED_SHIFT)
     return said | granted | revoked << _REVOKED_SHIFT
+
+
+def _speaks(said: int, bit: int) -> bool:
+    """Whether this purpose was ever granted or revoked."""
+    return bool(said & (bit | bit << _REVOKED_SHIFT))
 
 
 def _reason(said: int) -> str:

@@ -184,6 +184,42 @@ def test_the_erased_may_not_be_tracked_and_leave_memory(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_what_a_visitor_said_holds_for_the_customer_they_turn_out_to_be(tmp_path: Path) -> None:
+    async def scenario(book: ConsentBook, *_: object) -> None:
+        await book.record("a-1", [Change("tracking", False, "banner"), Change("email", True, "banner")])
+        await book.record("anna", [Change("email", False, "account")])
+        book.inherit("a-1", "anna")
+        assert book.permissions("anna").reason == "opted_out", "at once"
+        book.inherit("a-1", "anna")
+
+    async def after_a_restart(book: ConsentBook, *_: object) -> None:
+        state = book.state("anna")
+        assert (state["tracking"], state["email"]) == (False, False), "the customer's own word stands"
+        ledger = await book.ledger("anna", 10)
+        assert [(row["purpose"], row["source"]) for row in ledger] == [
+            ("tracking", "identification"),
+            ("email", "account"),
+        ]
+
+    run(tmp_path, scenario)
+    run(tmp_path, after_a_restart)
+
+
+def test_identifying_a_visitor_carries_their_refusal_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with served(tmp_path) as service:
+            body = {"purpose": "personalization", "granted": False, "source": "banner"}
+            await service.client.post("/api/v1/consent/a-1", json=body)
+            linked = await service.client.post(
+                "/api/v1/identify", json={"anonymous_id": "a-1", "user_id": "bert"}
+            )
+            assert linked.status_code == 200, linked.text
+            answer = (await service.client.get("/api/v1/consent/bert")).json()
+            assert answer["purposes"]["personalization"] is False
+
+    asyncio.run(scenario())
+
+
 def test_the_api_records_shows_and_pages(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with served(tmp_path) as service:

@@ -44,7 +44,7 @@ VARIABLES = (
     Variable("ATTUNE_SOURCE_PATH", "", "where that source lies; event_log needs none"),
     Variable("ATTUNE_FIRST_DAY", "2000-01-01", "first daily partition; older events are refused"),
     Variable("ATTUNE_SCHEDULE", "0 3 * * *", "cron expression (UTC) of the daily run"),
-    Variable("ATTUNE_CUTOFFS", "3", "rolling cut-offs on which models are measured, 1 to 12"),
+    Variable("ATTUNE_CUTOFFS", "4", "rolling cut-offs on which models are measured, 1 to 12"),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from feature_repo.layout import Home
 from orchestration.completion import end_of, note_trained, trained_version
 from orchestration.errors import NothingToDo
+from orchestration.gating import PAST_FRAME_FILE, read_past_frame, write_past_frame
 from orchestration.marts import MartsManifest, current_manifest
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
@@ -25,11 +26,14 @@ from training import plots
 from training.churn import read_churn, score_churn, write_churn
 from training.clv import read_clv, score_clv, write_clv
 from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
-from training.dataset import customer_frame, frame_hash
+from training.dataset import customer_frame, frame_hash, last_orders
 from training.errors import NotEnoughData
-from training.evaluation import Decision, ModelReport, decide
+from training.evaluation import ModelReport
+from training.evidence import Evidence
+from training.gate import Decision, decide
 from training.hybrid import HybridConfig
 from training.plan_files import plan_values
+from training.recommender_evidence import recommender_evidence
 from training.recommender_value import logged_values
 from training.recommenders import (
     fit_recommender,
@@ -37,16 +41,16 @@ from training.recommenders import (
     save_recommender,
     train_recommenders,
 )
-from training.registry import DECISION, REASONS, DatasetProfile, ModelVersion, Registry
+from training.registry import DatasetProfile, ModelVersion, Registry
 from training.splits import Fold, folds
 from training.value_config import ChurnConfig, ClvConfig, CutoffConfig
 from training.value_evaluation import ChurnEvaluation, ClvEvaluation, cutoffs_of, evaluate_churn, evaluate_clv
+from training.value_evidence import value_evidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEATURE_SERVICES = {"clv": "clv_v1", "churn": "churn_v1", "serving": "serving_v1"}
-Model = TypeVar("Model")
 
 FRAME_FILE = "training_frame.parquet"
 LONGEST_HORIZON_DAYS = 90
@@ -130,12 +134,14 @@ def build_training_frame(data: Data, settings: Settings, features: Features) -> 
     """
     path = data.home.features / FRAME_FILE
     path.unlink(missing_ok=True)
+    (data.home.features / PAST_FRAME_FILE).unlink(missing_ok=True)
     cutoffs = cutoffs_of(value_folds(data, settings))
     horizon = cutoff_config(settings).horizon_days
     frame = customer_frame(features.open(), data.home.current_marts, cutoffs, horizon)
     temporary = path.with_name(f".{path.name}")
     frame.to_parquet(temporary, index=False)
     temporary.replace(path)
+    write_past_frame(data.home, value_folds(data, settings)[-1].cutoff, settings.seed)
     return frame
 
 
@@ -146,12 +152,13 @@ def train_clv(data: Data, settings: Settings, models: Models, again: bool) -> Tr
     def fit(registry: Registry, place: Path) -> Trained:
         split = value_folds(data, settings)
         frame = _read_frame(data)
-        champion = _champion_model(registry, "clv", place, read_clv)
-        found = evaluate_clv(frame, split, config, settings.seed, champion)
+        champion = _champion(registry, "clv", place)
+        model = None if champion is None else read_clv(champion.files)
+        found = evaluate_clv(frame, split, config, settings.seed, model)
         write_clv(found.model, place / "files")
         outputs = score_clv(found.model, frame.head(EXAMPLE_ROWS))[["clv", "clv_low", "clv_high"]]
         return _record_value_model(
-            registry, "clv", config, data, settings, frame, found, outputs, place / "files"
+            registry, "clv", config, data, settings, frame, split, found, outputs, place / "files", champion
         )
 
     return _train("clv", data.key(settings, config), data, models, again, fit)
@@ -164,12 +171,13 @@ def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> 
     def fit(registry: Registry, place: Path) -> Trained:
         split = value_folds(data, settings)
         frame = _read_frame(data)
-        champion = _champion_model(registry, "churn", place, read_churn)
-        found = evaluate_churn(frame, split, config, settings.seed, champion)
+        champion = _champion(registry, "churn", place)
+        model = None if champion is None else read_churn(champion.files)
+        found = evaluate_churn(frame, split, config, settings.seed, model)
         write_churn(found.model, place / "files")
         outputs = score_churn(found.model, frame.head(EXAMPLE_ROWS))[["churn_probability"]]
         return _record_value_model(
-            registry, "churn", config, data, settings, frame, found, outputs, place / "files"
+            registry, "churn", config, data, settings, frame, split, found, outputs, place / "files", champion
         )
 
     return _train("churn", data.key(settings, config), data, models, again, fit)
@@ -182,12 +190,27 @@ def _record_value_model(
     data: Data,
     settings: Settings,
     frame: pd.DataFrame,
+    split: Sequence[Fold],
     found: ClvEvaluation | ChurnEvaluation,
     outputs: pd.DataFrame,
     files: Path,
+    champion: Champion | None,
 ) -> Trained:
     """Logs a value model with its figures and its signature, and puts it before the gate."""
     figures = value_figures(found, kind)
+    shown = value_evidence(
+        kind,
+        found,
+        frame,
+        split,
+        read_past_frame(data.home),
+        last_orders(data.home.current_marts, [split[-1].cutoff]),
+        files,
+        None if champion is None else champion.files,
+        None if champion is None else champion.config,
+        config,
+        settings.seed,
+    )
     version = registry.log_run(
         kind,
         config=config.to_dict(),
@@ -203,7 +226,7 @@ def _record_value_model(
         dataset=_frame_profile(frame, data),
         tags=found.boundaries,
     )
-    return _gate(registry, version, found.report, figures)
+    return _gate(registry, version, found.report, figures, shown)
 
 
 def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -213,7 +236,7 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
     horizon = recommendation_horizon(data)
 
     def fit(registry: Registry, place: Path) -> Trained:
-        champion = _champion_model(registry, "collaborative", place, load_recommender)
+        champion = _champion(registry, "collaborative", place)
         glob = data.home.mart_glob("interactions_daily")
         cutoff = data.until + timedelta(days=1 - horizon)
         result = train_recommenders(
@@ -226,7 +249,7 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             popularity=popularity,
             seed=settings.seed,
             hybrid=hybrid,
-            champion=None if champion is None else champion.recipe,
+            champion=None if champion is None else load_recommender(champion.files).recipe,
         )
         report = result.report
         logged = logged_values(data.home.events, glob, result.recipe, cutoff, data.until)
@@ -234,6 +257,19 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             report = replace(report, notes=[*report.notes, *logged.notes])
         interactions, recommender = fit_recommender(glob, data.until + timedelta(days=1), result.recipe)
         save_recommender(recommender, place / "files")
+        shown = recommender_evidence(
+            result,
+            recommender,
+            interactions,
+            glob,
+            data.first,
+            horizon,
+            place / "files",
+            None if champion is None else champion.files,
+            GateConfig(),
+        )
+        if logged is not None:
+            shown = replace(shown, off_policy=(logged.gain, logged.served))
         figures = {
             "recall_by_depth": plots.recall_by_depth(result.recall_by_depth),
             "recall_by_activity": plots.recall_by_activity(result.recall_by_activity),
@@ -257,7 +293,7 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             figures=figures,
             dataset=DatasetProfile("interactions_daily", data.fingerprint, glob, len(interactions)),
         )
-        return _gate(registry, version, report, figures)
+        return _gate(registry, version, report, figures, shown)
 
     return _train(
         "collaborative", data.key(settings, als, blend, popularity, hybrid), data, models, again, fit
@@ -315,7 +351,7 @@ def _train(
     version = None if again else trained_version(data.home, kind, key)
     if version is not None:
         found = registry.version(kind, version)
-        return Trained(found, registry.report(found), _recorded_decision(found), reused=True)
+        return Trained(found, registry.report(found), registry.decision(found), reused=True)
     with tempfile.TemporaryDirectory(prefix=f"attune-{kind}-") as place:
         trained = fit(registry, Path(place))
     note_trained(data.home, kind, key, trained.version.version)
@@ -327,26 +363,27 @@ def _gate(
     version: ModelVersion,
     report: ModelReport,
     figures: Mapping[str, Figure],
+    evidence: Evidence,
 ) -> Trained:
     # Data that failed its blocking checks never gets here: the run stops at the tables or the frame.
-    decision = decide(report, validation_passed=True, config=GateConfig())
+    decision = decide(report, validation_passed=True, config=GateConfig(), evidence=evidence)
     return Trained(registry.promote(version, decision), report, decision, figures)
 
 
-def _recorded_decision(version: ModelVersion) -> Decision:
-    return Decision(
-        version.tags.get(DECISION) == "promoted",
-        version.tags.get(REASONS, "").splitlines(),
-        [],
-    )
+@dataclass(frozen=True)
+class Champion:
+    """The present champion, to be measured beside the candidate: its files, and its configuration."""
+
+    files: Path
+    config: dict[str, Any] | None
 
 
-def _champion_model(
-    registry: Registry, kind: str, place: Path, read: Callable[[Path], Model]
-) -> Model | None:
-    """The present champion, to be measured on the same fold; None before the first."""
+def _champion(registry: Registry, kind: str, place: Path) -> Champion | None:
+    """None before the first."""
     version = registry.champion(kind)
-    return None if version is None else read(registry.download(version, place / "champion"))
+    if version is None:
+        return None
+    return Champion(registry.download(version, place / "champion"), registry.config(version))
 
 
 def _read_frame(data: Data) -> pd.DataFrame:

@@ -123,14 +123,63 @@ class GateConfig:
 
     `champion_margin` is relative: a candidate may be this share below the champion on the same fold.
     `require_interval` also asks the near bound of a paired difference to a baseline to be above 0.
+    `folds` is how many rolling folds are wanted. Shares are of customers unless said otherwise.
+
+    Sound: at least `least_distinct` different scores (or `least_distinct_share`), at most
+    `largest_difference` that change when read back or without the future, at most `largest_stale` with
+    features that miss an order, items that somebody bought above `least_memory` of the catalogue; a candidate
+    that leaves less than `least_error_left` of what the best baseline lacks to 1 is taken for a leak.
+    Good: `largest_calibration_error` of probabilities; money within a factor of `largest_total_ratio`, of
+    which deciles may miss `largest_decile_error`; newcomers surely below by `newcomer_margin` (relative).
+    Steady: top lists share `least_overlap` with the champion's, `least_seed_overlap` with another seed's.
+    Cheap: megabytes and seconds (for 1,000 customers), never above `largest_...`, nor above a multiple of the
+    champion's once they are above a floor.
+    `off_policy_margin` is relative to the champion's value.
     """
 
     champion_margin: float = 0.02
     require_interval: bool = False
+    folds: int = 4
+    least_distinct: int = 3
+    least_distinct_share: float = 0.01
+    largest_difference: float = 0.001
+    largest_stale: float = 0.02
+    least_memory: float = 0.6
+    least_error_left: float = 0.35
+    largest_calibration_error: float = 0.15
+    largest_total_ratio: float = 2.0
+    largest_decile_error: float = 0.75
+    newcomer_margin: float = 0.05
+    least_overlap: float = 0.2
+    least_seed_overlap: float = 0.5
+    largest_megabytes: float = 2048.0
+    largest_size_ratio: float = 8.0
+    size_floor_megabytes: float = 4.0
+    largest_seconds: float = 10.0
+    largest_time_ratio: float = 4.0
+    seconds_floor: float = 0.02
+    off_policy_margin: float = 0.05
 
     def __post_init__(self) -> None:
-        in_range = 0.0 <= self.champion_margin < 1.0
-        _require(in_range, "champion_margin", self.champion_margin, "use a share from 0 up to below 1")
+        for name in (
+            "champion_margin",
+            "least_distinct_share",
+            "largest_difference",
+            "largest_stale",
+            "least_memory",
+            "least_error_left",
+            "largest_calibration_error",
+            "newcomer_margin",
+            "least_overlap",
+            "least_seed_overlap",
+            "off_policy_margin",
+        ):
+            value = getattr(self, name)
+            _require(0.0 <= value < 1.0, name, value, "use a share from 0 up to below 1")
+        for name in ("largest_total_ratio", "largest_size_ratio", "largest_time_ratio"):
+            value = getattr(self, name)
+            _require(value >= 1.0, name, value, "use a factor of 1 or more")
+        _require(self.folds >= 1, "folds", self.folds, "use at least 1")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for logging."""

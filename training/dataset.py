@@ -108,6 +108,30 @@ def data_range(marts: Path) -> tuple[datetime, datetime]:
     )
 
 
+def last_orders(marts: Path, cutoffs: Sequence[datetime]) -> pd.DataFrame:
+    """When each customer last ordered before each cut-off, from the daily mart alone.
+
+    Columns `user_id`, `cutoff`, `last_order_days`: whole days from the end of that day to the cut-off.
+    """
+    frame = _query(
+        marts,
+        """
+        with cutoffs as (select unnest($cutoffs::date[]) as day)
+        select
+            user_id,
+            cast(day as timestamp) as cutoff,
+            cast(date_diff('day', max(event_date), day) - 1 as double) as last_order_days
+        from days
+        inner join cutoffs on event_date < day
+        where order_count > 0
+        group by user_id, day
+        """,
+        cutoffs=sorted({each.date() for each in cutoffs}),
+    )
+    frame[CUTOFF] = _instants(frame[CUTOFF])
+    return frame
+
+
 def frame_hash(frame: pd.DataFrame) -> str:
     """Sixteen hex digits that name a frame's contents; equal frames, in any column order, hash alike."""
     ordered = frame.reindex(columns=sorted(frame.columns))

@@ -1,4 +1,4 @@
-"""Candidate, baselines and champion in one table, and the gate that decides on promotion.
+"""Candidate, baselines and champion in one table, which the gate reads (`training.gate`).
 
 Every row of a report was measured on the same fold: the same cut-off, the same users, the same labels. The
 caller re-scores the champion on the candidate's fold and adds it as a row with role 'champion'; a figure
@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-import numpy as np
-
-from training.config import GateConfig
 from training.intervals import Estimate
 
-__all__ = ["Check", "Claim", "Decision", "Estimate", "ModelReport", "Role", "ScoreRow", "decide"]
+__all__ = ["Claim", "Estimate", "ModelReport", "Role", "ScoreRow"]
 
 Role = Literal["candidate", "baseline", "champion"]
 
@@ -143,119 +140,3 @@ class ModelReport:
             cells = [str(row.metrics[name]) if name in row.metrics else "–" for name in names]
             lines.append(" | ".join([f"| {row.name} | {row.role}", *cells]) + " |")
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One condition of the gate: what was asked, whether it held, and the figures."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The gate's answer; `reasons` are sentences: what failed, or what carried the promotion."""
-
-    promoted: bool
-    reasons: list[str]
-    checks: list[Check]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {
-            "promoted": self.promoted,
-            "reasons": list(self.reasons),
-            "checks": [vars(check) for check in self.checks],
-        }
-
-
-def decide(report: ModelReport, validation_passed: bool, config: GateConfig | None = None) -> Decision:
-    """Whether the report's candidate becomes champion.
-
-    It does if its validation passed, its point estimate on the primary metric is better than every baseline's
-    (with `require_interval` also the near bound of the paired difference, where there is one), every claim
-    holds, and it is not worse than the champion on the same fold by more than `champion_margin` (relative).
-    A missing champion does not relax anything: the first of its kind must beat the baselines too.
-    """
-    gate = config or GateConfig()
-    checks = [
-        Check(
-            "validation",
-            validation_passed,
-            "its validation passed" if validation_passed else "its validation failed",
-        )
-    ]
-    checks += _baseline_checks(report, gate)
-    checks += [_claim_check(report, claim) for claim in report.claims]
-    checks.append(_champion_check(report, gate))
-    failed = [check.detail for check in checks if not check.passed]
-    reasons = failed or [check.detail for check in checks]
-    return Decision(not failed, reasons, checks)
-
-
-def _baseline_checks(report: ModelReport, gate: GateConfig) -> list[Check]:
-    comparable = [row for row in report.baselines if report.primary in row.metrics]
-    if not comparable:
-        detail = f"no baseline was measured on {report.primary}; add one to the report"
-        return [Check("beats_baselines", False, detail)]
-    return [_beats(report, row, gate) for row in comparable]
-
-
-def _beats(report: ModelReport, baseline: ScoreRow, gate: GateConfig) -> Check:
-    candidate, metric = report.candidate, report.primary
-    mine, theirs = candidate.metrics[metric], baseline.metrics[metric]
-    gain = _gain(mine.value, theirs.value, report.higher_is_better)
-    passed = gain > 0.0
-    paired = baseline.differences.get(metric)
-    bound = ""
-    if paired is not None:
-        bound = f" (paired difference {paired})"
-        nearest = paired.low if report.higher_is_better else -paired.high
-        if gate.require_interval:
-            passed = passed and nearest > 0.0
-    verb = "beats" if passed else "does not beat"
-    figures = f"{mine.value:.4f} vs {theirs.value:.4f}{bound}"
-    detail = f"{candidate.name} {verb} {baseline.name} on {metric}: {figures}"
-    return Check(f"beats_{baseline.name}", passed, detail)
-
-
-def _claim_check(report: ModelReport, claim: Claim) -> Check:
-    name = f"{claim.row}_{'above' if claim.strict else 'not_below'}_{claim.against}_on_{claim.metric}"
-    mine = report.row(claim.row).metrics.get(claim.metric)
-    theirs = report.row(claim.against).metrics.get(claim.metric)
-    if mine is None or theirs is None:
-        return Check(name, False, f"{claim.metric} was not measured for both {claim.row} and {claim.against}")
-    gain = _gain(mine.value, theirs.value, claim.higher_is_better)
-    passed = bool(gain > 0.0 if claim.strict else gain >= 0.0)
-    wanted = "better than" if claim.strict else "at least as good as"
-    detail = (
-        f"{claim.row} is {'' if passed else 'not '}{wanted} {claim.against} on {claim.metric}: "
-        f"{mine.value:.4f} vs {theirs.value:.4f}"
-    )
-    return Check(name, passed, detail)
-
-
-def _champion_check(report: ModelReport, gate: GateConfig) -> Check:
-    champion = report.champion
-    if champion is None:
-        return Check("not_worse_than_champion", True, f"there is no champion of {report.kind} yet")
-    metric = report.primary
-    if metric not in champion.metrics:
-        return Check("not_worse_than_champion", False, f"the champion was not measured on {metric}")
-    mine, theirs = report.candidate.metrics[metric].value, champion.metrics[metric].value
-    allowed = gate.champion_margin * abs(theirs)
-    passed = bool(_gain(mine, theirs, report.higher_is_better) >= -allowed)
-    detail = (
-        f"{report.candidate.name} is {'not worse' if passed else 'worse'} than the champion on {metric} "
-        f"beyond the margin of {gate.champion_margin:.1%}: {mine:.4f} vs {theirs:.4f}"
-    )
-    return Check("not_worse_than_champion", passed, detail)
-
-
-def _gain(mine: float, theirs: float, higher_is_better: bool) -> float:
-    """How much better `mine` is; NaN on either side counts as no gain."""
-    if np.isnan(mine) or np.isnan(theirs):
-        return float("-inf")
-    return mine - theirs if higher_is_better else theirs - mine

@@ -28,10 +28,14 @@ from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from training.errors import RegistryError
-from training.evaluation import Decision, ModelReport
+from training.evaluation import ModelReport
+from training.gate import Decision
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-DECISION, REASONS, CHECKS = "attune.decision", "attune.reasons", "attune.checks"
+DECISION, REASONS, REFUSED_BY = "attune.decision", "attune.reasons", "attune.refused_by"
+PROMOTED, REJECTED = "promoted", "rejected"
+GATE_FILE = "gate.json"
+CONFIG_FILE = "config.json"
 METRIC_BATCH = 1000
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
@@ -117,6 +121,7 @@ class Registry:
                 }
                 self._log_values(run_id, params, _metrics(report), {"attune.kind": kind, **(tags or {})})
                 self._log_report(run_id, report)
+                self._client.log_text(run_id, json.dumps(_plain(config), indent=1), CONFIG_FILE)
                 for figure_name, figure in (figures or {}).items():
                     self._client.log_figure(run_id, figure, f"figures/{figure_name}.png")
                 if dataset is not None:
@@ -129,19 +134,46 @@ class Registry:
             return version
 
     def promote(self, version: ModelVersion, decision: Decision) -> ModelVersion:
-        """Record the gate's decision on the version and, if it says so, make it the champion."""
+        """Record the gate's decision on the version and, if it says so, make it the champion.
+
+        The reasons are a tag of the version; all checks are `gate.json` and `gate.md` of its run.
+        """
         values = {
-            DECISION: "promoted" if decision.promoted else "rejected",
+            DECISION: PROMOTED if decision.promoted else REJECTED,
             REASONS: "\n".join(decision.reasons)[:TAG_LENGTH],
-            CHECKS: json.dumps([vars(check) for check in decision.checks])[:TAG_LENGTH],
+            REFUSED_BY: ", ".join(decision.refused_by),
         }
-        name = registered_name(version.kind)
-        with _failures(f"record the decision on {name} version {version.version}"):
-            for key, value in values.items():
-                self._client.set_model_version_tag(name, version.version, key, value)
+        with _failures(f"record the decision on {registered_name(version.kind)} version {version.version}"):
+            self._client.log_text(version.run_id, json.dumps(decision.to_dict(), indent=1), GATE_FILE)
+            self._client.log_text(version.run_id, decision.table(), "gate.md")
+            self._tag(version, values)
             if decision.promoted:
-                self._client.set_registered_model_alias(name, CHAMPION, version.version)
+                self._client.set_registered_model_alias(
+                    registered_name(version.kind), CHAMPION, version.version
+                )
         return self.version(version.kind, version.version)
+
+    def decision(self, version: ModelVersion) -> Decision:
+        """What the gate decided on a version; without its checks if none were recorded."""
+        with _failures(f"read the decision on run {version.run_id}"), tempfile.TemporaryDirectory() as place:
+            if GATE_FILE in {each.path for each in self._client.list_artifacts(version.run_id)}:
+                path = self._client.download_artifacts(version.run_id, GATE_FILE, place)
+                return Decision.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        reasons = version.tags.get(REASONS, "").splitlines()
+        return Decision(version.tags.get(DECISION) == PROMOTED, reasons, [])
+
+    def make_champion(self, version: ModelVersion, tags: Mapping[str, str]) -> ModelVersion:
+        """Make a version champion whatever the gate says; `tags` tell who did it and why."""
+        with _failures(f"make {registered_name(version.kind)} version {version.version} the champion"):
+            self._tag(version, tags)
+            self._client.set_registered_model_alias(registered_name(version.kind), CHAMPION, version.version)
+        return self.version(version.kind, version.version)
+
+    def _tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_model_version_tag(
+                registered_name(version.kind), version.version, key, value[:TAG_LENGTH]
+            )
 
     def champion(self, kind: str) -> ModelVersion | None:
         """The version that the release uses, with its run's metrics; None before the first promotion."""
@@ -173,6 +205,15 @@ class Registry:
         with _failures(f"read the report of run {version.run_id}"), tempfile.TemporaryDirectory() as place:
             path = self._client.download_artifacts(version.run_id, "report.json", place)
             return ModelReport.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def config(self, version: ModelVersion) -> dict[str, Any] | None:
+        """The configuration that the version's run logged, as JSON has it; None if it logged none."""
+        with _failures(f"read the configuration of run {version.run_id}"):
+            if CONFIG_FILE not in {each.path for each in self._client.list_artifacts(version.run_id)}:
+                return None
+            with tempfile.TemporaryDirectory() as place:
+                path = self._client.download_artifacts(version.run_id, CONFIG_FILE, place)
+                return dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     def _experiment(self, kind: str) -> str:
         name = registered_name(kind)
@@ -296,6 +337,11 @@ def _metrics(report: ModelReport) -> dict[str, float]:
         for name, estimate in row.differences.items():
             values[f"gain_over/{row.name}/{name}"] = estimate.value
     return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: tuples are lists."""
+    return dict(json.loads(json.dumps(config, default=str)))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

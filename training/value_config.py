@@ -145,7 +145,7 @@ class CutoffConfig:
     """
 
     horizon_days: int = 90
-    evaluation_cutoffs: int = 3
+    evaluation_cutoffs: int = 4
     evaluation_step_days: int = 30
     training_cutoffs: int = 12
     training_step_days: int = 15

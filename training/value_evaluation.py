@@ -30,6 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 
 CANDIDATE = "xgboost"
 LEAST_TENURE_DAYS = 30.0
+EARLIER_DRAWS = 40
 
 CHURN_METRICS: dict[str, metrics.Metric] = {
     "roc_auc": metrics.roc_auc,
@@ -106,7 +107,7 @@ def evaluate_churn(
         model = fit_churn(train, chosen, seed)
         truth = churned(test)
         scores = _churn_scores(model, train, test, champion if fold is folds[-1] else None, fold.horizon_days)
-        reports.append(_churn_report(fold, truth, scores, train, seed, draws))
+        reports.append(_churn_report(fold, truth, scores, train, seed, _draws(fold, folds, draws)))
     predictions = _predictions(test, truth, scores)
     return ChurnEvaluation(model, _with_earlier_folds(reports), predictions, folds[-1].boundaries)
 
@@ -130,7 +131,7 @@ def evaluate_clv(
         scores = _clv_scores(scored, test, fold.horizon_days)
         if fold is folds[-1]:
             scores = _with_last_rows(scores, test, champion, fold.horizon_days)
-        reports.append(_clv_report(fold, truth, scores, scored, chosen, seed, draws))
+        reports.append(_clv_report(fold, truth, scores, scored, chosen, seed, _draws(fold, folds, draws)))
     predictions = _predictions(test, truth, scores).assign(
         low=scored["clv_low"].to_numpy(), high=scored["clv_high"].to_numpy()
     )
@@ -295,6 +296,11 @@ def _with_earlier_folds(reports: list[ModelReport]) -> tuple[ModelReport, ...]:
         ]
         notes.append(f"Fold of {report.cutoff:%Y-%m-%d}: {'; '.join(figures)}.")
     return (*earlier, replace(last, notes=[*last.notes, *notes]))
+
+
+def _draws(fold: Fold, folds: Sequence[Fold], draws: int) -> int:
+    """Of earlier folds the gate takes the values: their intervals are rough."""
+    return draws if fold is folds[-1] else min(draws, EARLIER_DRAWS)
 
 
 def _rows(frame: pd.DataFrame, cutoffs: Sequence[datetime]) -> pd.DataFrame:

@@ -194,7 +194,8 @@ def gate_result(asset: dg.AssetKey, trained: "Trained") -> dg.AssetCheckResult:
         metadata={
             "reasons": "\n".join(trained.decision.reasons),
             "version": trained.version.version,
-            **{check.name: check.detail for check in trained.decision.checks},
+            "refused_by": ", ".join(trained.decision.refused_by),
+            "checks": dg.MetadataValue.md(trained.decision.table()),
         },
     )
 

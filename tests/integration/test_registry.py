@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from training.config import GateConfig
 from training.errors import RegistryError
-from training.evaluation import Estimate, ModelReport, ScoreRow, decide
+from training.evaluation import Estimate, ModelReport, ScoreRow
+from training.gate import decide
 from training.registry import DatasetProfile, ModelVersion, Registry
 
 pytestmark = pytest.mark.integration
@@ -113,6 +114,9 @@ def test_a_rejected_version_stays_challenger_and_the_champion_remains(
     assert champion.version == first.version
     assert challenger.version == worse.version
     assert challenger.tags["attune.decision"] == "rejected"
+    assert challenger.tags["attune.refused_by"] == "beats_popularity"
+    assert registry.decision(challenger) == decide(report(0.05), True)
+    assert registry.config(challenger) == {"als": {"factors": 3, "alpha": 2.0}}
 
 
 def test_logging_and_registering_takes_seconds(registry: Registry, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.integration.test_registry import log, report
-from training.evaluation import decide
+from training.gate import decide
 from training.registry import Registry
 
 pytestmark = pytest.mark.integration

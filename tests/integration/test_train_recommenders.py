@@ -12,7 +12,7 @@ import pytest
 from training.candidates import BlendChoice, candidate_tables, write_candidates
 from training.config import AlsConfig, BlendConfig, PopularityConfig
 from training.errors import BrokenModel, MissingMart, NotEnoughData
-from training.evaluation import decide
+from training.gate import decide
 from training.interactions import data_window, read_bought, read_interactions
 from training.recommenders import (
     Recipe,

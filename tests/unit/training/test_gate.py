@@ -1,10 +1,13 @@
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
 from training.config import GateConfig
-from training.evaluation import Claim, Estimate, ModelReport, ScoreRow, decide
+from training.evaluation import Claim, Estimate, ModelReport, ScoreRow
+from training.evidence import Cost, Evidence, FoldFigure, Overlap
+from training.gate import Decision, decide
 
 
 def row(name: str, role: str, value: float, paired: tuple[float, float] | None = None) -> ScoreRow:
@@ -93,3 +96,58 @@ def test_a_report_survives_json_and_prints_as_a_table() -> None:
 def test_a_row_that_is_not_there_is_an_error_with_the_names() -> None:
     with pytest.raises(ValueError, match="popularity"):
         report(NEW, POPULAR).row("missing")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A gain, or a value, by logged answers."""
+
+    estimate: float
+    low: float
+    high: float
+    abstains: bool = False
+    reason: str = "enough"
+
+
+def refused(**shown: object) -> list[str]:
+    return decide(report(NEW, POPULAR), True, evidence=Evidence(**shown)).refused_by  # type: ignore[arg-type]
+
+
+def test_a_candidate_that_logs_say_earns_less_is_refused_and_a_thin_log_decides_nothing() -> None:
+    served = Logged(0.100, 0.098, 0.102)
+    assert refused(off_policy=(Logged(0.001, -0.003, 0.005), served)) == []
+    assert refused(off_policy=(Logged(-0.004, -0.006, -0.002), served)) == ["off_policy"]
+    assert refused(off_policy=(Logged(-0.05, -0.09, -0.01), served)) == ["off_policy"]
+    assert refused(off_policy=(Logged(-0.01, -0.09, 0.07), served)) == []
+    assert refused(off_policy=(Logged(-0.05, -0.09, -0.01, True, "12 users"), served)) == []
+
+
+def test_one_lost_fold_of_four_refuses_and_fewer_folds_are_said() -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    even, lost = FoldFigure(when, 0.30, 0.303), FoldFigure(when, 0.30, 0.32)
+    assert refused(folds=[even, even, even, even]) == []
+    assert refused(folds=[even, even, lost, even]) == ["rolling_folds"]
+    decision = decide(report(NEW, POPULAR), True, evidence=Evidence(folds=[even]))
+    assert "on 1 rolling folds (the history allows 1 of 4)" in "\n".join(decision.reasons)
+
+
+def test_lists_that_a_seed_turns_over_are_refused() -> None:
+    assert refused(overlap=Overlap(0.4, "two seeds", True)) == ["stable_lists"]
+    assert refused(overlap=Overlap(0.4, "candidate and champion", False)) == []
+
+
+def test_size_and_time_are_bounded_by_the_champions_above_a_floor_and_by_themselves() -> None:
+    assert refused(size=Cost(3e6, 1e5), seconds=Cost(0.019, 0.001)) == []
+    assert refused(size=Cost(5e6, 1e5), seconds=Cost(0.021, 0.001)) == ["size", "latency"]
+    assert refused(size=Cost(3e9), seconds=Cost(11.0)) == ["size", "latency"]
+
+
+def test_figures_too_good_to_be_true_are_taken_for_a_leak() -> None:
+    decision = decide(report(row("als", "candidate", 0.93), POPULAR), True)
+    assert decision.refused_by == ["plausible"]
+
+
+def test_a_decision_survives_json_and_names_its_failed_checks_in_a_table() -> None:
+    decision = decide(report(NEW, row("again", "baseline", 0.3)), True)
+    assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+    assert "| beats_again | **failed** | als does not beat again" in decision.table()

@@ -1,0 +1,125 @@
+"""Recipes on rolling folds: each is fitted anew at earlier cut-offs, and judged by what came next.
+
+A recommender that is released was fitted on everything, so its arrays have seen the labels of every earlier
+fold; its recipe has not. The candidate's and the champion's recipe are therefore fitted on each fold's
+training part. Value models are fitted on each fold anyhow; of them only the champion's recipe is missing,
+and only where it is another one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, TypeVar, cast, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training import collaborative
+from training.candidates import blend
+from training.dataset import CUTOFF
+from training.errors import InvalidConfig, NotEnoughData
+from training.evaluation import ModelReport
+from training.evidence import FoldFigure
+from training.ranking_metrics import hits_of, recall_at
+from training.recommenders import Fold, Recipe, make_fold
+from training.splits import Fold as ValueFold
+from training.top_items import recommend
+from training.value_evaluation import training_rows
+from training.value_metrics import Metric
+
+FloatArray = npt.NDArray[np.float64]
+Config = TypeVar("Config")
+
+STEP_DAYS = 30
+FOLD_USERS = 1000
+LEAST_HISTORY_DAYS = 60
+
+
+def recommender_folds(
+    mart_glob: str,
+    first: date,
+    cutoff: date,
+    horizon_days: int,
+    count: int,
+    recipe: Recipe,
+    champion: Recipe | None,
+    measured: FoldFigure,
+) -> list[FoldFigure]:
+    """Recall@20 over all items on up to `count` folds, ascending, 30 days apart; the last is `measured`.
+
+    Folds with less than 60 days of history, or without labels, are left out. Nothing is fitted for a recipe
+    that is the champion's own.
+    """
+    found: list[FoldFigure] = []
+    if champion == recipe:
+        return found
+    for back in range(count - 1, 0, -1):
+        at = cutoff - timedelta(days=STEP_DAYS * back)
+        if (at - first).days < LEAST_HISTORY_DAYS:
+            continue
+        try:
+            fold = make_fold(mart_glob, at, horizon_days, FOLD_USERS, recipe.seed)
+        except NotEnoughData:
+            continue
+        found.append(_fold_figure(fold, recipe, champion))
+    return [*found, measured]
+
+
+def _fold_figure(fold: Fold, recipe: Recipe, champion: Recipe | None) -> FoldFigure:
+    fitted = collaborative.fit(fold.train, recipe.als, recipe.seed).factors
+    mine = _recall(fold, recipe, fitted)
+    theirs = None
+    if champion is not None:
+        same = (champion.als, champion.seed) == (recipe.als, recipe.seed)
+        arrays = fitted if same else collaborative.fit(fold.train, champion.als, champion.seed).factors
+        theirs = _recall(fold, champion, arrays)
+    return FoldFigure(datetime.combine(fold.cutoff, time.min, UTC), mine, theirs)
+
+
+def _recall(fold: Fold, recipe: Recipe, factors: Any) -> float:
+    """Of the recipe's blend: the trees of a plan in two stages have seen these labels."""
+    top = recommend(blend(fold.train, factors, recipe.choice), fold.users, 20)
+    counts = np.asarray(np.diff(fold.labels.indptr) + fold.unknown_labels, dtype=np.int64)
+    return float(np.nanmean(recall_at(hits_of(top.positions, fold.labels), counts, 20)))
+
+
+def value_folds(
+    reports: Sequence[ModelReport],
+    frame: pd.DataFrame,
+    folds: Sequence[ValueFold],
+    champion: Callable[[pd.DataFrame, pd.DataFrame], FloatArray] | None,
+    truth: Callable[[pd.DataFrame], FloatArray],
+    metric: Metric,
+) -> list[FoldFigure]:
+    """The candidate's figure of each fold's report, and the champion's recipe on the same rows.
+
+    `champion(train, test)` fits it on the one and scores the other; None where the recipe is the same.
+    """
+    found = []
+    for report, fold in zip(reports, folds, strict=True):
+        theirs = None
+        if champion is not None:
+            train = training_rows(frame, fold)
+            test = frame[frame[CUTOFF] == fold.cutoff].reset_index(drop=True)
+            theirs = metric(truth(test), champion(train, test))
+        found.append(FoldFigure(report.cutoff, report.candidate.metrics[report.primary].value, theirs))
+    return found
+
+
+def config_from(kind: type[Config], values: dict[str, Any]) -> Config | None:
+    """A configuration from what was logged; None if this code no longer knows or needs such a one."""
+    try:
+        return cast(Config, _built(kind, values))
+    except (KeyError, TypeError, InvalidConfig):
+        return None
+
+
+def _built(kind: Any, values: Any) -> Any:
+    """Nested frozen dataclasses from nested dicts, every field present; lists become tuples."""
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        return tuple(values) if isinstance(values, list) else values
+    if set(values) != {field.name for field in fields(kind)}:
+        raise KeyError(f"{kind.__name__} has other fields than {sorted(values)}")
+    hints = get_type_hints(kind)
+    return cast(Any, kind)(**{name: _built(hints[name], value) for name, value in values.items()})

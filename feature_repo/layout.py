@@ -160,6 +160,11 @@ class Home:
         return self.releases / "current"
 
     @property
+    def withdrawn_releases(self) -> Path:
+        """JSON list of the releases that somebody went back from: their lists are not shown any more."""
+        return self.releases / "withdrawn.json"
+
+    @property
     def bentoml(self) -> Path:
         return self.root / "bentoml"
 

@@ -140,6 +140,47 @@ def erase(
 
 
 @app.command()
+def rollback(
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decides this.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in releases/history.jsonl.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="RELEASE_ID", help="Default: the release before the present one.")
+    ] = None,
+) -> None:
+    """Serve an earlier release again, at once; champions and every customer's lists follow."""
+    settings = _settings()
+    from orchestration.lock import hold
+    from orchestration.promotion import Signature, roll_back
+
+    signature = Signature(by, reason)
+    with hold(settings.home.lock):
+        roll_back(settings, signature, to, typer.echo)
+
+
+@app.command()
+def promote(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="collaborative, clv or churn.")],
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decides this.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; a tag of the version in MLflow.")],
+    version: Annotated[
+        str | None, typer.Option(metavar="N", help="Version in MLflow; default: the challenger.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Needed: the gate refused this version.")] = False,
+) -> None:
+    """Make a version champion though the gate refused it, and release it; signed and logged."""
+    settings = _settings()
+    from orchestration.errors import WrongRequest
+    from orchestration.lock import hold
+    from orchestration.promotion import Signature, force_promotion
+
+    if not force:
+        raise WrongRequest("promotion is the gate's, in `attune run`; to overrule it add --force.")
+    signature = Signature(by, reason)
+    with hold(settings.home.lock):
+        force_promotion(settings, signature, kind, version, typer.echo)
+
+
+@app.command()
 def ui(
     dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Dagster UI.")] = 3000,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow UI.")] = 5000,

@@ -11,6 +11,8 @@ AttuneError                     exit code 1; the base of everything the command 
 │   ├── MappingError            4  a mapping file is wrong; names its line and field
 │   └── UnknownSource           2  no adapter of that name
 ├── LandingError                1  events could not be written (full disk, no permission)
+├── WrongRequest                2  a command's argument that cannot be used
+├── UnknownRelease              5  no such release is kept, or it is broken
 ├── PipelineError               1  a stage failed; carries the stage
 ├── DeliveryError               1  a message, a mail server or a webhook that did not take what was sent
 ├── NothingToDo                 5  a command needs what has not been produced yet, such as a release
@@ -111,6 +113,18 @@ class SettingsError(AttuneError):
     """An environment value is wrong; names it and the allowed values."""
 
     exit_code: ClassVar[int] = 2
+
+
+class WrongRequest(AttuneError):
+    """An argument of a command cannot be used; names it and what can."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UnknownRelease(AttuneError):
+    """A release that is not kept, or cannot be read."""
+
+    exit_code: ClassVar[int] = 5
 
 
 class PipelineError(AttuneError):

@@ -60,7 +60,11 @@ class Prediction:
 
 def predict(data: Data, settings: Settings, features: Features, models: Models) -> Prediction:
     """Values and candidates as of the end of the data, by the models of the release that waits."""
-    release = built_release(data)
+    return predict_with(built_release(data), data, features, models)
+
+
+def predict_with(release: Release, data: Data, features: Features, models: Models) -> Prediction:
+    """The same, by the models of any release that is kept."""
     values = score_values(data, release, features)
     candidates = rank_candidates(data, release, models)
     return Prediction(

@@ -36,7 +36,9 @@ from training.artifacts import (
     load_release,
     point_to_release,
     read_manifest,
+    read_withdrawn,
     write_release,
+    write_withdrawn,
 )
 from training.config import PopularityConfig
 from training.content import content_tables, recent_event_files
@@ -129,6 +131,9 @@ def make_current(data: Data, bentoml_home: Path, kept: int) -> dict[str, Any]:
     release = built_release(data)
     home = data.home
     tags = package(home, release)
+    withdrawn = read_withdrawn(home.withdrawn_releases)
+    if release.release_id in withdrawn:
+        write_withdrawn(home.withdrawn_releases, withdrawn - {release.release_id})
     point_to_release(home.current_release, release.release_id)
     note_released(home, data.manifest.id, release.release_id)
     removed = remove_old_releases(home, kept)

@@ -83,7 +83,12 @@ class Personalizer:
         is_live = disabled_by is None or disabled_by("live_reranking") is None
         self._terms = Terms(permissions, experiments, disabled)
         self._knowledge = Knowledge(
-            reader, self._rules, live if is_live else None, owner, self._options.asks_online
+            reader,
+            self._rules,
+            live if is_live else None,
+            owner,
+            self._options.asks_online,
+            lambda: releases.withdrawn,
         )
         self._fold_ins = FoldIns()
         self.stored = StoredAnswers(self._options.stored_seconds, self._rules, self._receipts)

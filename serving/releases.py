@@ -25,7 +25,14 @@ from serving.decisions.segments import PriceBands, price_bands
 from serving.errors import NoRelease, UnusableRelease
 from serving.metrics import Metrics
 from serving.settings import Settings
-from training.artifacts import BrokenRelease, Relations, Release, current_release_id, load_release
+from training.artifacts import (
+    BrokenRelease,
+    Relations,
+    Release,
+    current_release_id,
+    load_release,
+    read_withdrawn,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +167,7 @@ class ReleaseHolder:
     def __init__(self, first: ServedRelease, settings: Settings, metrics: Metrics) -> None:
         self.current = first
         self.failure: LoadFailure | None = None
+        self.withdrawn: frozenset[str] = frozenset()
         self._home: Home = settings.home
         self._poll_seconds = settings.release_poll_seconds
         self._is_lazy = "lazy_algorithms" in settings.flags
@@ -173,6 +181,7 @@ class ReleaseHolder:
     def start(self) -> None:
         """Follow `releases/current` from now on, unless the release came from a Bento by request."""
         if self._follows_home:
+            self._read_withdrawn()
             self._watcher = asyncio.create_task(self._watch(), name="release-watch")
 
     async def close(self) -> None:
@@ -214,6 +223,7 @@ class ReleaseHolder:
         when the pointer changes or after half a minute.
         """
         try:
+            await asyncio.to_thread(self._read_withdrawn)
             wanted = await asyncio.to_thread(current_release_id, self._home.current_release)
         except OSError as error:
             self._keep_present(self._home.current_release.name, f"pointer cannot be read ({error})")
@@ -232,6 +242,13 @@ class ReleaseHolder:
             return False
         self._swap(loaded)
         return True
+
+    def _read_withdrawn(self) -> None:
+        """Which releases somebody went back from; what cannot be read leaves the list as it is."""
+        try:
+            self.withdrawn = read_withdrawn(self._home.withdrawn_releases)
+        except (OSError, ValueError) as error:
+            logger.error("the list of withdrawn releases cannot be read", extra={"problem": str(error)})
 
     def _swap(self, loaded: ServedRelease) -> None:
         previous, self.current, self.failure = self.current, loaded, None

@@ -61,7 +61,10 @@ __all__ = [
     "plan",
     "point_to_release",
     "profit_at",
+    "read_manifest",
+    "read_withdrawn",
     "write_release",
+    "write_withdrawn",
 ]
 
 FORMAT_VERSION = 2
@@ -340,6 +343,21 @@ def point_to_release(pointer: Path, release_id: str) -> None:
     temporary = pointer.with_name(f".{pointer.name}-{os.getpid()}")
     _write_text(temporary, release_id + "\n")
     temporary.replace(pointer)
+
+
+def read_withdrawn(path: Path) -> frozenset[str]:
+    """Ids of the releases that somebody went back from; none without the file."""
+    try:
+        return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def write_withdrawn(path: Path, release_ids: frozenset[str]) -> None:
+    """Replace the list atomically."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    _write_text(temporary, json.dumps(sorted(release_ids)) + "\n")
+    temporary.replace(path)
 
 
 def _write_contents(

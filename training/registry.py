@@ -169,6 +169,19 @@ class Registry:
             self._client.set_registered_model_alias(registered_name(version.kind), CHAMPION, version.version)
         return self.version(version.kind, version.version)
 
+    def remove_champion(self, kind: str) -> None:
+        """No version is champion any more; the versions stay."""
+        if self.champion(kind) is not None:
+            with _failures(f"remove the champion of {registered_name(kind)}"):
+                self._client.delete_registered_model_alias(registered_name(kind), CHAMPION)
+
+    def find_version(self, kind: str, version: str) -> ModelVersion | None:
+        """One version by number, or None if there is none."""
+        name = registered_name(kind)
+        with _failures(f"read the versions of {name}"):
+            found = self._client.search_model_versions(f"name = '{name}'")
+        return self.version(kind, version) if version in {str(each.version) for each in found} else None
+
     def _tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             self._client.set_model_version_tag(

@@ -15,6 +15,7 @@ from serving.decisions.segments import segments
 from serving.errors import StoreUnavailable
 from serving.features import FeatureReader, Row
 from serving.people.permissions import NO_SIGNALS, Permissions, Signals
+from serving.recommendations.knowledge import standing
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.values import age_seconds, instant
 
@@ -144,7 +145,7 @@ class Visitors:
             Visitor(visitor_id, permissions, preferences, degraded=silent),
             behaviour.rows[0] or {},
             predictions.rows[0] or {},
-            candidates.rows[0] or {},
+            standing(candidates.rows[0], self._releases.withdrawn) or {},
             live,
             self._releases.current,
         )

@@ -75,12 +75,14 @@ class Knowledge:
         live: LiveFeatures | None,
         owner: Callable[[str], str] | None,
         asks_online: bool,
+        withdrawn: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._reader = reader
         self._rules = rules
         self._live = live
         self._owner = owner
         self._asks_online = asks_online
+        self._withdrawn = withdrawn
 
     async def read_one(
         self, visitor_id: str, ask: RecommendAsk, known: Known, release: ServedRelease
@@ -102,7 +104,7 @@ class Knowledge:
             known.segment = _segment(segments.rows[0])
         else:
             reading = await self._reader.read(CANDIDATES, ids, fields)
-        known.failure, known.row = reading.failure, reading.rows[0]
+        known.failure, known.row = reading.failure, standing(reading.rows[0], self._withdrawn())
         if known.failure is None and not has_list(known.row):
             recent, segments = await self._read_newcomers(ids, release, SECOND_READ_SECONDS)
             known.recent, known.segment = recent.rows[0], _segment(segments.rows[0]) or known.segment
@@ -124,7 +126,7 @@ class Knowledge:
         fields = SEEN_FIELDS if needs_seen else CANDIDATE_FIELDS
         reading = await self._reader.read(CANDIDATES, ids, fields)
         for known, row in zip(knowns, reading.rows, strict=True):
-            known.failure, known.row = reading.failure, row
+            known.failure, known.row = reading.failure, standing(row, self._withdrawn())
         if self._rules.needs_segment:
             segments = await self._reader.read(PREDICTIONS, ids, SEGMENT_FIELDS)
             for known, row in zip(knowns, segments.rows, strict=True):
@@ -157,6 +159,13 @@ class Knowledge:
             or ask.weights is not None
             or bool(known.values)
         )
+
+
+def standing(row: Row | None, withdrawn: frozenset[str]) -> Row | None:
+    """A row of candidates; without its list if that is of a release that somebody went back from."""
+    if row is None or row["release_id"] not in withdrawn:
+        return row
+    return row | {"item_ids": [], "scores": [], "algorithms": []}
 
 
 def has_list(row: Row | None) -> bool:

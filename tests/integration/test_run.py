@@ -26,8 +26,11 @@ from orchestration.completion import is_complete
 from orchestration.landing import landed_days, landing_summary
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
+from orchestration.promotion import read_history
 from orchestration.simulator import simulate
-from training.artifacts import Release, current_release_id, load_release
+from training.artifacts import Release, current_release_id, load_release, read_withdrawn
+from training.gate import Check, Decision
+from training.registry import Registry
 
 pytestmark = pytest.mark.integration
 
@@ -66,6 +69,17 @@ def attune_run(home: Path, world: Path, *options: str) -> subprocess.CompletedPr
     return subprocess.run(
         command(home, world, *options),
         env=environment(home),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def attune(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", *arguments],
+        env=environment(home.root),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -184,6 +198,50 @@ def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, 
     assert result.returncode == 0, result.stderr
     assert "(1 changed)" in result.stdout
     assert_same_result(home, shop.home)
+
+
+def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
+    shop: Shop, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    registry = Registry(f"sqlite:///{home.mlflow_db}", home.mlflow_artifacts)
+    champion = registry.champion("collaborative")
+    assert champion is not None
+    first = release_of(home).release_id
+    refused = registry.log_run(
+        "collaborative",
+        config={},
+        seed=1,
+        window=(END, END),
+        data_hash="",
+        feature_service="none",
+        report=registry.report(champion),
+        files=registry.download(champion, tmp_path / "files"),
+    )
+    registry.promote(refused, Decision(False, ["too slow"], [Check("latency", False, "too slow")]))
+
+    signed = ("--by", "Ada", "--reason", "its lists are what we want")
+    forced = attune(home, "promote", "collaborative", "--force", *signed)
+    assert forced.returncode == 0, forced.stderr
+    second = release_of(home)
+    assert second.manifest.model_versions["collaborative"] == refused.version
+    tags = registry.version("collaborative", refused.version).tags
+    assert (tags["attune.decision"], tags["attune.forced_by"]) == ("rejected", "Ada")
+
+    back = attune(home, "rollback", *signed)
+    assert back.returncode == 0, back.stderr
+    assert release_of(home).release_id == first
+    assert registry.champion("collaborative") == champion
+    assert read_withdrawn(home.withdrawn_releases) == {second.release_id}
+    assert set(pq.read_table(home.prediction("user_candidates"))["release_id"].to_pylist()) == {first}
+    assert is_complete(home)
+    assert [(line["act"], line["by"]) for line in read_history(home)] == [
+        ("forced", "Ada"),
+        ("rolled back", "Ada"),
+    ]
+    again = attune(home, "rollback", *signed)
+    assert (again.returncode, "none to go back to" in again.stderr) == (5, True)
 
 
 def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> None:

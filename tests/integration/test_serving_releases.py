@@ -13,7 +13,7 @@ from serving.metrics import Metrics
 from serving.releases import ReleaseHolder, ServedRelease, find_release, logger, read_release
 from serving.settings import Settings
 from tests.serving_home import put_release
-from training.artifacts import point_to_release
+from training.artifacts import point_to_release, write_withdrawn
 
 pytestmark = pytest.mark.integration
 
@@ -121,3 +121,21 @@ def test_the_home_comes_before_the_model_store(tmp_path: Path) -> None:
     settings = replace(settings_for(tmp_path), release_source="auto")
     release_id = put_release(settings.home, "one")
     assert find_release(settings).name == release_id
+
+
+def test_going_back_is_followed_together_with_what_was_withdrawn(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    first, second = put_release(settings.home, "one"), put_release(settings.home, "two")
+
+    async def scenario() -> None:
+        holder = ReleaseHolder(served(settings), settings, Metrics())
+        assert holder.current.release_id == second
+        write_withdrawn(settings.home.withdrawn_releases, frozenset({second}))
+        point_to_release(settings.home.current_release, first)
+        assert await holder.refresh()
+        assert (holder.current.release_id, holder.withdrawn) == (first, {second})
+        settings.home.withdrawn_releases.write_text("{")
+        await holder.refresh()
+        assert holder.withdrawn == {second}
+
+    asyncio.run(scenario())

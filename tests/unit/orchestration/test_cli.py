@@ -13,12 +13,20 @@ from feature_repo.erasure import read_erased
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from orchestration.cli import app, exit_code
-from orchestration.errors import GateRefused, HomeLocked, NothingToDo, SettingsError, SourceMissing
+from orchestration.errors import (
+    AttuneError,
+    GateRefused,
+    HomeLocked,
+    NothingToDo,
+    SettingsError,
+    SourceMissing,
+)
 from orchestration.landing import Keeping, land_days
+from orchestration.settings import QUIET
 from tests.factories import ListSource, view
 from training.errors import BrokenRelease
 
-COMMANDS = ("demo", "run", "serve", "erase", "ui", "status", "simulate")
+COMMANDS = ("demo", "run", "serve", "erase", "ui", "status", "simulate", "promote", "rollback")
 ROOT = Path(__file__).parents[3]
 
 
@@ -151,3 +159,26 @@ def test_the_status_is_also_json(tmp_path: Path) -> None:
     assert found["landed"]["rows"] == 0
     assert found["release"] is None
     assert found["champions"] == {"collaborative": None, "clv": None, "churn": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("promote", "churn", "--by", "Ada", "--reason", "x"), "to overrule it add --force"),
+        (("promote", "churn", "--by", " ", "--reason", "x", "--force"), "--by is empty"),
+        (("promote", "magic", "--by", "Ada", "--reason", "x", "--force"), "KIND='magic' is no kind"),
+        (("rollback", "--by", "Ada", "--reason", ""), "--reason is empty"),
+        (("rollback", "--by", "Ada", "--reason", "x"), "no release is current"),
+        (("rollback", "--by", "Ada", "--reason", "x", "--to", "nowhere"), "'nowhere' is not kept"),
+    ],
+)
+def test_an_unsigned_or_impossible_decision_about_releases_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], problem: str
+) -> None:
+    monkeypatch.setenv("ATTUNE_HOME", str(tmp_path))
+    for name in QUIET:
+        monkeypatch.setenv(name, "x")  # what the command wires is undone after the test
+    result = CliRunner().invoke(app, list(arguments))
+    assert isinstance(result.exception, AttuneError)
+    assert problem in str(result.exception)
+    assert exit_code(result.exception) in (2, 5)

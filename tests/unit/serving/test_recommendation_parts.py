@@ -8,7 +8,7 @@ import pytest
 from serving.recommendations import fold_ins, stored
 from serving.recommendations.ask import RecommendAsk, weights_of
 from serving.recommendations.fold_ins import FoldIns
-from serving.recommendations.knowledge import Known
+from serving.recommendations.knowledge import Known, has_list, standing
 from serving.recommendations.stored import StoredAnswers
 from serving.releases import serve_form
 from serving.rules import BusinessRules
@@ -76,3 +76,12 @@ def test_only_personal_answers_that_miss_nothing_are_stored() -> None:
     for answer in (PERSONAL | {"personalized": False}, PERSONAL | {"degraded": ["online_store_timeout"]}):
         answers.keep(ask, answer, RELEASE)
         assert asyncio.run(answers.find("anna", ask, RELEASE)) is None
+
+
+def test_a_list_of_a_withdrawn_release_is_not_there_and_what_was_bought_still_is() -> None:
+    row = {"release_id": "bad", "item_ids": ["cup"], "scores": [1.0], "algorithms": ["x"], "seen": ["mug"]}
+    found = standing(row, frozenset({"bad"}))
+    assert not has_list(found)
+    assert found is not None and found["seen"] == ["mug"]
+    assert standing(row, frozenset({"other"})) is row
+    assert standing(None, frozenset({"bad"})) is None

@@ -270,6 +270,11 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
         )
         if logged is not None:
             shown = replace(shown, off_policy=(logged.gain, logged.served))
+        if shown.folds:
+            figures_of_folds = "; ".join(str(fold) for fold in shown.folds)
+            report = replace(
+                report, notes=[*report.notes, f"{report.primary} on rolling folds: {figures_of_folds}."]
+            )
         figures = {
             "recall_by_depth": plots.recall_by_depth(result.recall_by_depth),
             "recall_by_activity": plots.recall_by_activity(result.recall_by_activity),

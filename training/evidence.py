@@ -126,15 +126,20 @@ class Cost:
 
 @dataclass(frozen=True)
 class FoldFigure:
-    """The primary metric on one rolling fold; `champion` is None where the recipe is the same."""
+    """The primary metric on one rolling fold; `champion` is None where the recipe is the same.
+
+    `over_buy_again` is a recommender's gain over buying again, paired over customers.
+    """
 
     cutoff: datetime
     candidate: float
     champion: float | None
+    over_buy_again: Estimate | None = None
 
     def __str__(self) -> str:
         against = "" if self.champion is None else f" vs {self.champion:.4f}"
-        return f"{self.cutoff:%Y-%m-%d} {self.candidate:.4f}{against}"
+        gain = "" if self.over_buy_again is None else f" ({self.over_buy_again} over buying again)"
+        return f"{self.cutoff:%Y-%m-%d} {self.candidate:.4f}{against}{gain}"
 
 
 @dataclass(frozen=True)

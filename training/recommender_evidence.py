@@ -79,7 +79,8 @@ def _measured(result: TrainingResult) -> FoldFigure:
     report = result.report
     champion = report.champion
     theirs = None if champion is None else champion.metrics[report.primary].value
-    return FoldFigure(report.cutoff, report.candidate.metrics[report.primary].value, theirs)
+    gain = report.row("buy_again").differences.get(report.primary)
+    return FoldFigure(report.cutoff, report.candidate.metrics[report.primary].value, theirs, gain)
 
 
 def _recommender_newcomers(result: TrainingResult) -> Newcomers | None:

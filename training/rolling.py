@@ -1,13 +1,13 @@
 """Recipes on rolling folds: each is fitted anew at earlier cut-offs, and judged by what came next.
 
-A recommender that is released was fitted on everything, so its arrays have seen the labels of every earlier
-fold; its recipe has not. The candidate's and the champion's recipe are therefore fitted on each fold's
-training part. Value models are fitted on each fold anyhow; of them only the champion's recipe is missing,
-and only where it is another one.
+A recommender that is released was fitted on everything, so its arrays and trees have seen the labels of
+every earlier fold. The candidate's and the champion's recipe are therefore fitted on each fold's training
+part: the plan's sources with their parameters stay, vectors and trees are learned anew. Value models are
+fitted on each fold anyhow; of them only the champion's recipe is missing, and only where it is another one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -16,15 +16,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import collaborative
-from training.candidates import blend
 from training.dataset import CUTOFF
 from training.errors import InvalidConfig, NotEnoughData
 from training.evaluation import ModelReport
 from training.evidence import FoldFigure
+from training.hybrid import HybridConfig, tune_hybrid
+from training.intervals import bootstrap_mean
+from training.popularity import BuyAgainScorer
+from training.ranker import RankerConfig
 from training.ranking_metrics import hits_of, recall_at
 from training.recommenders import Fold, Recipe, make_fold
 from training.splits import Fold as ValueFold
-from training.top_items import recommend
+from training.top_items import Scorer, recommend
 from training.value_evaluation import training_rows
 from training.value_metrics import Metric
 
@@ -34,6 +37,13 @@ Config = TypeVar("Config")
 STEP_DAYS = 30
 FOLD_USERS = 1000
 LEAST_HISTORY_DAYS = 60
+LEARNING = HybridConfig(
+    earlier_folds=0,
+    rankers=1,
+    fold_users=2_000,
+    ranker=RankerConfig(rounds=80, max_rows=150_000),
+)
+"""How a plan is learned anew on a fold: one ranker on one window, for both recipes alike."""
 
 
 def recommender_folds(
@@ -52,7 +62,7 @@ def recommender_folds(
     that is the champion's own.
     """
     found: list[FoldFigure] = []
-    if champion == recipe:
+    if champion is not None and _fixed_parts(champion) == _fixed_parts(recipe):
         return found
     for back in range(count - 1, 0, -1):
         at = cutoff - timedelta(days=STEP_DAYS * back)
@@ -62,26 +72,42 @@ def recommender_folds(
             fold = make_fold(mart_glob, at, horizon_days, FOLD_USERS, recipe.seed)
         except NotEnoughData:
             continue
-        found.append(_fold_figure(fold, recipe, champion))
+        found.append(_fold_figure(fold, horizon_days, recipe, champion))
     return [*found, measured]
 
 
-def _fold_figure(fold: Fold, recipe: Recipe, champion: Recipe | None) -> FoldFigure:
-    fitted = collaborative.fit(fold.train, recipe.als, recipe.seed).factors
-    mine = _recall(fold, recipe, fitted)
+def _fixed_parts(recipe: Recipe) -> tuple[object, ...]:
+    """What a recipe decides before anything is learned; the blend orders only where there is no plan."""
+    plan = recipe.plan
+    order = recipe.choice if plan is None else (plan.sources, plan.exclude_taken, plan.per_source)
+    return recipe.als, recipe.seed, order
+
+
+def _fold_figure(fold: Fold, horizon_days: int, recipe: Recipe, champion: Recipe | None) -> FoldFigure:
+    mine = _recalls(fold, _learned(fold, horizon_days, recipe))
+    again = _recalls(fold, BuyAgainScorer(fold.train))
     theirs = None
     if champion is not None:
-        same = (champion.als, champion.seed) == (recipe.als, recipe.seed)
-        arrays = fitted if same else collaborative.fit(fold.train, champion.als, champion.seed).factors
-        theirs = _recall(fold, champion, arrays)
-    return FoldFigure(datetime.combine(fold.cutoff, time.min, UTC), mine, theirs)
+        theirs = float(np.nanmean(_recalls(fold, _learned(fold, horizon_days, champion))))
+    at = datetime.combine(fold.cutoff, time.min, UTC)
+    gain = bootstrap_mean(mine - again, seed=recipe.seed)
+    return FoldFigure(at, float(np.nanmean(mine)), theirs, gain)
 
 
-def _recall(fold: Fold, recipe: Recipe, factors: Any) -> float:
-    """Of the recipe's blend: the trees of a plan in two stages have seen these labels."""
-    top = recommend(blend(fold.train, factors, recipe.choice), fold.users, 20)
+def _learned(fold: Fold, horizon_days: int, recipe: Recipe) -> Scorer:
+    """The recipe as a release at the fold's cut-off would have held it."""
+    plan = recipe.plan
+    if plan is not None:
+        plan = tune_hybrid(fold.train, horizon_days, recipe.als, LEARNING, recipe.seed, start=plan)
+    factors = collaborative.fit(fold.train, recipe.als, recipe.seed).factors
+    return replace(recipe, plan=plan).scorer(fold.train, factors)
+
+
+def _recalls(fold: Fold, scorer: Scorer) -> FloatArray:
+    """Recall@20 of each user of the fold."""
+    top = recommend(scorer, fold.users, 20)
     counts = np.asarray(np.diff(fold.labels.indptr) + fold.unknown_labels, dtype=np.int64)
-    return float(np.nanmean(recall_at(hits_of(top.positions, fold.labels), counts, 20)))
+    return recall_at(hits_of(top.positions, fold.labels), counts, 20)
 
 
 def value_folds(

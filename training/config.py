@@ -155,7 +155,7 @@ class GateConfig:
     largest_megabytes: float = 2048.0
     largest_size_ratio: float = 8.0
     size_floor_megabytes: float = 4.0
-    largest_seconds: float = 10.0
+    largest_seconds: float = 60.0
     largest_time_ratio: float = 4.0
     seconds_floor: float = 0.02
     off_policy_margin: float = 0.05

@@ -21,6 +21,7 @@ from scipy import sparse
 
 from training import collaborative
 from training.candidate_table import CandidateTable
+from training.candidates import ReleasedScorer
 from training.collaborative import CollaborativeScorer
 from training.config import AlsConfig
 from training.errors import NotEnoughData
@@ -166,17 +167,26 @@ def tune_hybrid(
 
 @dataclass(frozen=True)
 class HybridScorer:
-    """Scores of a plan for the users of `interactions`, the best candidate of each at 1."""
+    """Scores of a plan for the users of `interactions`, the best candidate of each at 1.
+
+    With `model` it takes over that scorer's fitted sources (`share_sources`), else its own are fitted when
+    first needed.
+    """
 
     interactions: Interactions
     factors: ItemFactors
     plan: Plan
     seed: int
     name: str = "released"
+    model: "HybridScorer | None" = None
 
     @cached_property
     def fitted(self) -> FittedSources:
         """The plan's sources on all of `interactions`."""
+        if self.model is not None:
+            shared = self.model.fitted
+            own = interest_scorers(self.interactions, self.factors)
+            return replace(shared, scorers=(*shared.scorers[: len(self.plan.sources)], *own))
         history = history_from_interactions(self.interactions)
         return fit(self.plan, history, self.seed, interest_scorers(self.interactions, self.factors))
 
@@ -214,6 +224,17 @@ class HybridScorer:
         bought = self.interactions.bought[users].toarray() > 0
         rows = np.arange(len(users))[:, None]
         return np.asarray((positions != UNKNOWN) & ~bought[rows, positions])
+
+
+def share_sources(scorer: ReleasedScorer, model: ReleasedScorer) -> ReleasedScorer:
+    """`scorer` without fitting again the sources that `model` has fitted on the same data; itself if none."""
+    if not isinstance(scorer, HybridScorer) or not isinstance(model, HybridScorer):
+        return scorer
+    mine, theirs = (
+        (one.plan.sources, one.plan.exclude_taken, one.plan.per_source, one.seed) for one in (scorer, model)
+    )
+    same = mine == theirs and scorer.interactions is model.interactions
+    return replace(scorer, model=model) if same else scorer
 
 
 def fill_places(

@@ -1,21 +1,24 @@
 """What the gate is shown of a recommender: its own files read back, beside the champion's."""
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from training import evidence
+from training import collaborative, evidence
+from training.candidates import blend
 from training.collaborative import CollaborativeScorer
 from training.config import GateConfig
-from training.evidence import Evidence, FoldFigure, Newcomers
+from training.evidence import Evidence, FoldFigure, Newcomers, Overlap
+from training.hybrid import share_sources
+from training.identifiers import Positions
 from training.interactions import Interactions
 from training.intervals import Estimate
-from training.recommenders import Recommender, TrainingResult, fit_recommender, load_recommender
+from training.recommenders import Recommender, TrainingResult, load_recommender
 from training.rolling import recommender_folds
 
-SAMPLED_USERS = 500
+SAMPLED_USERS = 300
+TIMED_USERS = 200
 NEWCOMER_BUCKET = "1"
 
 
@@ -39,20 +42,13 @@ def recommender_evidence(
     count = min(SAMPLED_USERS, len(interactions.users))
     users = np.sort(draw.choice(len(interactions.users), count, replace=False)).astype(np.int64)
     read = load_recommender(files)
-    scorer = read.scorer(interactions)
+    scorer = recommender.scorer(interactions)
     theirs = None if champion is None else load_recommender(champion)
-    if theirs is None:
-        _, again = fit_recommender(
-            mart_glob,
-            interactions.cutoff,
-            replace(result.recipe, seed=seed + 1),
-        )
-        other, between, same = again.scorer(interactions), "two seeds", True
-    else:
-        other, between, same = theirs.scorer(interactions), "candidate and champion", False
+    other = None if theirs is None else share_sources(theirs.scorer(interactions), scorer)
+    timed = users[:TIMED_USERS]
     return Evidence(
         answers=evidence.list_answers(scorer, users),
-        readback=evidence.list_readback(scorer, recommender.scorer(interactions), users),
+        readback=evidence.list_readback(scorer, share_sources(read.scorer(interactions), scorer), users),
         memory=evidence.memory(
             lambda told: CollaborativeScorer(told, read.factors, trend=False), interactions, users
         ),
@@ -67,12 +63,26 @@ def recommender_evidence(
             None if theirs is None else theirs.recipe,
             _measured(result),
         ),
-        overlap=evidence.list_overlap(scorer, other, users, between, same),
+        overlap=(
+            _seed_overlap(interactions, read, users)
+            if other is None
+            else evidence.list_overlap(scorer, other, users, "candidate and champion", False)
+        ),
         size=evidence.size_cost(files, champion),
         seconds=evidence.scoring_cost(
-            lambda: scorer.scores(users), None if theirs is None else lambda: other.scores(users), count
+            lambda: scorer.scores(timed),
+            None if other is None else lambda: other.scores(timed),
+            len(timed),
         ),
     )
+
+
+def _seed_overlap(interactions: Interactions, recommender: Recommender, users: Positions) -> Overlap:
+    """Of the blend's lists with vectors of another seed; trees are averaged over seeds as it is."""
+    recipe = recommender.recipe
+    again = collaborative.fit(interactions, recipe.als, recipe.seed + 1).factors
+    one, other = (blend(interactions, factors, recipe.choice) for factors in (recommender.factors, again))
+    return evidence.list_overlap(one, other, users, "two seeds of its vectors", True)
 
 
 def _measured(result: TrainingResult) -> FoldFigure:

@@ -27,7 +27,7 @@ from training.config import AlsConfig, BlendConfig, PopularityConfig
 from training.errors import BrokenModel, BrokenRelease, NotEnoughData
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
 from training.factors import ItemFactors, read_factors, write_factors
-from training.hybrid import HybridConfig, HybridScorer, tune_hybrid
+from training.hybrid import HybridConfig, HybridScorer, share_sources, tune_hybrid
 from training.identifiers import UNKNOWN, Positions
 from training.interactions import Interactions, read_bought, read_interactions
 from training.intervals import Estimate, bootstrap_means
@@ -155,8 +155,9 @@ def train_recommenders(
     plan = None if hybrid is None else tune_hybrid(fold.train, horizon_days, als, hybrid, seed, start)
     recipe = Recipe(als, choice, seed, plan)
     fitted = collaborative.fit(fold.train, als, seed)
+    released = recipe.scorer(fold.train, fitted.factors)
     scorers: list[tuple[str, Role, Scorer]] = [
-        ("released", "candidate", recipe.scorer(fold.train, fitted.factors)),
+        ("released", "candidate", released),
         ("blend", "candidate", blend(fold.train, fitted.factors, choice)),
         ("als", "candidate", CollaborativeScorer(fold.train, fitted.factors, trend=False)),
         ("als_trend", "candidate", CollaborativeScorer(fold.train, fitted.factors)),
@@ -168,7 +169,8 @@ def train_recommenders(
     if champion is not None:
         same = champion.als == als and champion.seed == seed
         arrays = fitted if same else collaborative.fit(fold.train, champion.als, champion.seed)
-        scorers.append(("champion", "champion", champion.scorer(fold.train, arrays.factors)))
+        theirs = share_sources(champion.scorer(fold.train, arrays.factors), released)
+        scorers.append(("champion", "champion", theirs))
     measured = {name: measure(fold, scorer) for name, _, scorer in scorers}
     rows = _score_rows([(name, role) for name, role, _ in scorers], measured, seed)
     report = ModelReport(

@@ -35,13 +35,13 @@ FloatArray = npt.NDArray[np.float64]
 Config = TypeVar("Config")
 
 STEP_DAYS = 30
-FOLD_USERS = 1000
+FOLD_USERS = 800
 LEAST_HISTORY_DAYS = 60
 LEARNING = HybridConfig(
     earlier_folds=0,
     rankers=1,
-    fold_users=2_000,
-    ranker=RankerConfig(rounds=80, max_rows=150_000),
+    fold_users=800,
+    ranker=RankerConfig(rounds=60, max_rows=60_000),
 )
 """How a plan is learned anew on a fold: one ranker on one window, for both recipes alike."""
 

@@ -139,7 +139,7 @@ def test_lists_that_a_seed_turns_over_are_refused() -> None:
 def test_size_and_time_are_bounded_by_the_champions_above_a_floor_and_by_themselves() -> None:
     assert refused(size=Cost(3e6, 1e5), seconds=Cost(0.019, 0.001)) == []
     assert refused(size=Cost(5e6, 1e5), seconds=Cost(0.021, 0.001)) == ["size", "latency"]
-    assert refused(size=Cost(3e9), seconds=Cost(11.0)) == ["size", "latency"]
+    assert refused(size=Cost(3e9), seconds=Cost(61.0)) == ["size", "latency"]
 
 
 def test_figures_too_good_to_be_true_are_taken_for_a_leak() -> None:

@@ -15,6 +15,7 @@ from training.hybrid import (
     below_one,
     fill_places,
     interactions_before,
+    share_sources,
     tune_hybrid,
 )
 from training.identifiers import UNKNOWN, IdMap
@@ -136,6 +137,12 @@ def test_a_plan_survives_its_files_and_a_broken_one_is_named(
     assert plan_values(loaded) == plan_values(plan)
     other = HybridScorer(scorer.interactions, scorer.factors, loaded, 1)
     np.testing.assert_array_equal(other.scores(np.arange(30)), scorer.scores(np.arange(30)))
+    shared = share_sources(other, scorer)
+    assert isinstance(shared, HybridScorer)
+    assert shared.fitted.scorers[0] is scorer.fitted.scorers[0]
+    np.testing.assert_array_equal(shared.scores(np.arange(30)), scorer.scores(np.arange(30)))
+    another = HybridScorer(scorer.interactions, scorer.factors, loaded, 2)
+    assert share_sources(another, scorer) is another
     assert read_plan(tmp_path / "nothing") is None
     (tmp_path / "ranker_new_0.ubj").write_bytes(b"nothing")
     with pytest.raises(BrokenModel, match=r"ranker_new_0\.ubj"):

@@ -46,7 +46,8 @@ def value_evidence(
     at it. `files` and `champion` are the directories of the two models, `champion_config` what was logged.
     """
     rows = frame[frame[CUTOFF] == folds[-1].cutoff].reset_index(drop=True)
-    truth = found.predictions["truth"].to_numpy(dtype=np.float64)
+    labels = churned if kind == "churn" else _spend
+    truth = labels(rows)
     mine = found.predictions[found.report.candidate.name].to_numpy(dtype=np.float64)
     score = _scorer(kind, files)
     others = {
@@ -78,7 +79,7 @@ def value_evidence(
             frame,
             folds,
             _other_recipe(config, champion_config, seed),
-            churned if kind == "churn" else _spend,
+            labels,
             function,
         ),
         overlap=overlap,

@@ -24,6 +24,7 @@ BUILT_NOTE = "built.json"
 WAITING_NOTE = "waiting.json"
 PACKAGED_NOTE = "packaged.json"
 TRAINED_NOTE = "trained.json"
+SCORED_NOTE = "scored.json"
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,43 @@ def note_trained(home: Home, kind: str, key: str, version: str) -> None:
     """The version is registered and the gate has decided on it."""
     notes = read_note(home.mlflow / TRAINED_NOTE) or {}
     write_note(home.mlflow / TRAINED_NOTE, notes | {kind: {"key": key, "version": version}})
+
+
+# predictions
+
+
+@dataclass(frozen=True)
+class Scored:
+    """By which version everybody was ranked last, on data until when, fitted on data until when."""
+
+    version: str
+    fitted_until: date
+    until: date
+
+
+def last_scored(home: Home) -> Scored | None:
+    """What the candidates that lie there were made by; None if nothing sure is known of them."""
+    note = read_note(home.features / SCORED_NOTE)
+    if note is None:
+        return None
+    return Scored(
+        note["version"], date.fromisoformat(note["fitted_until"]), date.fromisoformat(note["until"])
+    )
+
+
+def note_scored(home: Home, done: Scored) -> None:
+    """Candidates and fingerprints lie there, whole."""
+    values = {
+        "version": done.version,
+        "fitted_until": done.fitted_until.isoformat(),
+        "until": done.until.isoformat(),
+    }
+    write_note(home.features / SCORED_NOTE, values)
+
+
+def forget_scored(home: Home) -> None:
+    """Before the files are replaced."""
+    (home.features / SCORED_NOTE).unlink(missing_ok=True)
 
 
 # release

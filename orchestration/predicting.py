@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,21 +18,29 @@ import pyarrow.parquet as pq
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
 from feature_repo.materialization import materialize
+from orchestration.completion import Scored, end_of, forget_scored, last_scored, note_scored
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
 from orchestration.training_runs import Data
 from training.artifacts import Release
-from training.candidates import candidate_tables
+from training.candidates import CANDIDATE_SCHEMA, candidate_tables
 from training.churn import read_churn, score_churn
 from training.clv import read_clv, score_clv
 from training.config import BlendConfig
 from training.dataset import scoring_frame
-from training.interactions import read_interactions
-from training.recommenders import load_recommender
+from training.errors import NotEnoughData
+from training.hybrid import HybridScorer
+from training.interactions import Interactions, read_interactions
+from training.recommenders import Recommender, load_recommender
 from training.segments import value_segment
+from training.updates import fingerprints, known_before, of_items, of_users
 
 KEPT_PREDICTIONS = 30
+REFIT_DAYS = 7
+"""So long a champion's sources stay as they were fitted, and only who did something is scored again."""
+MARK = "fingerprint"
+MARKS = "user_fingerprints"
 VALUE_SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -54,8 +63,25 @@ class Prediction:
     as_of: datetime
     release_id: str
     values: pd.DataFrame
-    candidates: pa.Table
+    ranked: Ranked
     checked: pd.DataFrame
+
+    @property
+    def candidates(self) -> pa.Table:
+        return self.ranked.candidates
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """`candidates` of every user, of whom `rescored` were ranked in this run; `marks`: user_id, fingerprint.
+
+    `scored` tells by which model, for the run that comes next.
+    """
+
+    candidates: pa.Table
+    marks: pa.Table
+    rescored: int
+    scored: Scored
 
 
 def predict(data: Data, settings: Settings, features: Features, models: Models) -> Prediction:
@@ -66,10 +92,9 @@ def predict(data: Data, settings: Settings, features: Features, models: Models) 
 def predict_with(release: Release, data: Data, features: Features, models: Models) -> Prediction:
     """The same, by the models of any release that is kept."""
     values = score_values(data, release, features)
-    candidates = rank_candidates(data, release, models)
-    return Prediction(
-        data.as_of, release.release_id, values, candidates, checked_frame(values, candidates, release)
-    )
+    ranked = rank_candidates(data, release, models)
+    checked = checked_frame(values, ranked.candidates, release)
+    return Prediction(data.as_of, release.release_id, values, ranked, checked)
 
 
 def score_values(data: Data, release: Release, features: Features) -> pd.DataFrame:
@@ -94,13 +119,25 @@ def score_values(data: Data, release: Release, features: Features) -> pd.DataFra
     return values
 
 
-def rank_candidates(data: Data, release: Release, models: Models) -> pa.Table:
-    """Rows of CANDIDATE_SCHEMA: every user with interactions, ranked by the champion on all they did."""
+def rank_candidates(data: Data, release: Release, models: Models) -> Ranked:
+    """Every user with interactions, ranked by the champion on all they did.
+
+    While the champion is the one that ranked last, and its sources were fitted at most `REFIT_DAYS` ago, only
+    users whose interactions changed are ranked again; see `training.updates`.
+    """
     registry = models.open()
-    version = registry.version("collaborative", release.manifest.model_versions["collaborative"])
+    number = release.manifest.model_versions["collaborative"]
+    version = registry.version("collaborative", number)
     with tempfile.TemporaryDirectory(prefix="attune-champion-") as place:
         recommender = load_recommender(registry.download(version, Path(place)))
     interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
+    marks = pa.table({"user_id": list(interactions.users.ids), MARK: fingerprints(interactions)})
+    last = last_scored(data.home)
+    if last is not None and last.version == number and recommender.recipe.plan is not None:
+        before = _last_candidates(data.home, last)
+        if before is not None and 0 <= (data.until - last.fitted_until).days <= REFIT_DAYS:
+            with suppress(NotEnoughData):  # if none of the changed ever bought, everybody is ranked again
+                return rank_changed(interactions, recommender, data, release.release_id, last, marks, *before)
     tables = candidate_tables(
         interactions,
         recommender.scorer(interactions),
@@ -109,7 +146,59 @@ def rank_candidates(data: Data, release: Release, models: Models) -> pa.Table:
         release_id=release.release_id,
         generated_at=datetime.now(UTC),
     )
-    return pa.concat_tables(tables)
+    candidates = pa.concat_tables(tables)
+    return Ranked(candidates, marks, candidates.num_rows, Scored(number, data.until, data.until))
+
+
+def rank_changed(
+    interactions: Interactions,
+    recommender: Recommender,
+    data: Data,
+    release_id: str,
+    last: Scored,
+    marks: pa.Table,
+    candidates: pa.Table,
+    old_marks: pa.Table,
+) -> Ranked:
+    """`candidates` as they were for whose mark is the old one, with new ones for everybody else."""
+    old = dict(zip(old_marks["user_id"].to_pylist(), old_marks[MARK].to_pylist(), strict=True))
+    known = set(candidates["user_id"].to_pylist())
+    pairs = zip(marks["user_id"].to_pylist(), marks[MARK].to_pylist(), strict=True)
+    is_same = np.array([user in known and old.get(user) == mark for user, mark in pairs], dtype=bool)
+    same = marks["user_id"].filter(pa.array(is_same))
+    kept = candidates.filter(pc.is_in(candidates["user_id"], same.combine_chunks()))
+    for name, value in (("feature_at", data.as_of), ("release_id", release_id)):
+        at = kept.schema.get_field_index(name)
+        column = pa.array([value] * len(kept), type=kept.schema.field(at).type)
+        kept = kept.set_column(at, kept.schema.field(at), column)
+    tables = [kept.cast(CANDIDATE_SCHEMA)]
+    changed = np.flatnonzero(~is_same)
+    if len(changed):
+        days = (data.until - last.fitted_until).days
+        scorer = recommender.scorer(known_before(interactions, days))
+        assert isinstance(scorer, HybridScorer)
+        part = of_users(interactions, changed, days)
+        part_known = of_items(part, scorer.interactions.items)
+        tables += candidate_tables(
+            part,
+            scorer.for_users(part_known),
+            BlendConfig(),
+            feature_at=data.as_of,
+            release_id=release_id,
+            generated_at=datetime.now(UTC),
+            known=part_known,
+        )
+    scored_now = Scored(last.version, last.fitted_until, data.until)
+    return Ranked(pa.concat_tables(tables), marks, len(changed), scored_now)
+
+
+def _last_candidates(home: Home, last: Scored) -> tuple[pa.Table, pa.Table] | None:
+    """Candidates and marks of the last run, or None where erasure or a person removed the files."""
+    name = f"{end_of(last.until):%Y-%m-%d}.parquet"
+    paths = [home.prediction(table) / name for table in ("user_candidates", MARKS)]
+    if not all(path.exists() for path in paths):
+        return None
+    return pq.read_table(paths[0], schema=CANDIDATE_SCHEMA), pq.read_table(paths[1])
 
 
 def checked_frame(values: pd.DataFrame, candidates: pa.Table, release: Release) -> pd.DataFrame:
@@ -149,8 +238,14 @@ def publish_predictions(
     candidates = prediction.candidates
     candidates = candidates.filter(pa.array(~erased.mask(candidates["user_id"])))
     _write(home.prediction("user_predictions") / name, values, KEPT_PREDICTIONS)
+    marks = prediction.ranked.marks
+    marks = marks.filter(pa.array(~erased.mask(marks["user_id"])))
+    # Without the note everybody is scored again: it speaks of files that are there whole, or is not there.
+    forget_scored(home)
     # Only the newest: candidates of the past serve nobody, and are the largest file of all.
     _write(home.prediction("user_candidates") / name, candidates, 1)
+    _write(home.prediction(MARKS) / name, marks, 1)
+    note_scored(home, prediction.ranked.scored)
     views = ["user_predictions", "user_candidates"]
     return materialize(features.open(), home, prediction.as_of, prediction.as_of, views, erased)
 

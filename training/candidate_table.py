@@ -6,7 +6,6 @@ divided by their standard deviation over the user's row, which makes those of di
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,11 +14,11 @@ import numpy.typing as npt
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from training.cores import usable_cores
+from training.cores import run_side_by_side
 from training.identifiers import UNKNOWN, Positions
 from training.pair_features import PairFeatures
 from training.sources.history import Flags, Single, Whole
-from training.top_items import Scorer, Scores, top_items
+from training.top_items import Scorer, Scores, TopItems, top_items
 
 BLOCK_CELLS = 30_000_000
 """Scores of all sources together that a thread holds at a time."""
@@ -127,15 +126,15 @@ def sweep(
     names = tuple(scorer.name for scorer in scorers)
     if len(set(names)) != len(names):
         raise ValueError("two sources have the same name; give each a name of its own")
-    takers = features.history.takers()
+    known = features.takers > 0
 
     def of(block: Positions) -> _Block:
-        return _sweep_block(scorers, features, block, config, takers > 0)
+        return _sweep_block(scorers, features, block, config, known)
 
     features.prepare()
     cells = len(scorers) * features.history.shape[1]
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(usable_cores()) as pool:
-        blocks = list(pool.map(of, _blocks(users, cells)))
+    with threadpool_limits(limits=1, user_api="blas"):
+        blocks = run_side_by_side(of, _blocks(users, cells))
     offsets = np.cumsum([0, *(len(one.best[0]) for one in blocks)])
     table = CandidateTable(
         users,
@@ -175,14 +174,16 @@ def _sweep_block(
     chosen = np.zeros(seen.shape, dtype=bool)
     deep = max(config.depth, config.per_source)
     scores, best, new = [], [], []
+    places = np.arange(seen.nnz) - seen.indptr[taken[0]]
     for scorer in scorers:
         own = scorer.scores(users)
-        if not config.exclude_taken:
-            best.append(top_items(own, deep).positions.astype(np.int32))
         kept = own[taken]
         own[taken] = -np.inf
-        new.append(top_items(own, deep).positions.astype(np.int32))
+        fresh = top_items(own, deep)
+        new.append(fresh.positions.astype(np.int32))
         own[taken] = 0.0 if config.exclude_taken else kept
+        if not config.exclude_taken:
+            best.append(_with_taken(fresh, taken, places, kept, deep))
         scores.append(_scaled(own))
     lists = new if config.exclude_taken else best
     for positions in (*lists, *new):
@@ -203,6 +204,29 @@ def _sweep_block(
         [one[:, : config.depth] for one in lists],
         [one[:, : config.depth] for one in new],
     )
+
+
+def _with_taken(
+    fresh: TopItems,
+    taken: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]],
+    places: npt.NDArray[np.int64],
+    values: Single,
+    depth: int,
+) -> npt.NDArray[np.int32]:
+    """The best of each user's new items and of those taken: one short sort instead of a second long one.
+
+    `taken` are rows and items, `places` number those of a row, `values` are their scores.
+    """
+    rows, items = taken
+    width = fresh.positions.shape[1]
+    shape = (len(fresh.positions), width + int(places.max(initial=-1)) + 1)
+    positions, scores = np.full(shape, UNKNOWN, np.int32), np.full(shape, -np.inf, np.float32)
+    positions[:, :width], scores[:, :width] = fresh.positions, fresh.scores
+    usable = np.isfinite(values)
+    at = rows[usable], places[usable] + width
+    positions[at], scores[at] = items[usable], values[usable]
+    order = np.lexsort((positions, -scores), axis=1)[:, :depth]
+    return np.take_along_axis(positions, order, axis=1)
 
 
 def _scaled(scores: Scores) -> tuple[Scores, Single]:

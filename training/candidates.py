@@ -6,6 +6,7 @@ The collaborative score comes on top, with a weight tuned on a validation fold (
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,15 +17,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from training.collaborative import CollaborativeScorer
 from training.config import BlendConfig
+from training.cores import usable_cores
 from training.factors import ItemFactors
 from training.identifiers import UNKNOWN, Positions
 from training.interactions import Interactions
 from training.popularity import BuyAgainScorer
-from training.top_items import Scorer, Scores, TopItems, score_blocks, top_items
+from training.top_items import Scorer, Scores, TopItems, top_items
 
+BLOCK_CELLS = 2_000_000
+"""Scores that a thread holds at a time."""
 BUY_AGAIN, COLLABORATIVE, POPULAR = "buy_again", "collaborative", "popular"
 
 CANDIDATE_SCHEMA = pa.schema(
@@ -180,18 +185,24 @@ def candidate_tables(
     release_id: str,
     generated_at: datetime,
     users: Positions | None = None,
+    known: Interactions | None = None,
 ) -> Iterator[pa.Table]:
     """Blocks of rows of `CANDIDATE_SCHEMA`, one row per user; memory is bounded by the block.
 
     `seen` holds the items that the user bought, latest first, at most `seen_length`. A user for whom nothing
-    can be recommended gets an empty list, never invented items.
+    can be recommended gets an empty list, never invented items. `known` are the same users' interactions with
+    the items that the scorer knows, where these are not all.
     """
-    catalogue = pa.array(interactions.items.ids, type=pa.string())
+    known = interactions if known is None else known
+    catalogue = pa.array(known.items.ids, type=pa.string())
+    names_of_seen = pa.array(interactions.items.ids, type=pa.string())
     names = pa.array(interactions.users.ids, type=pa.string())
     everybody = np.arange(len(interactions.users), dtype=np.int64) if users is None else users
     seen = SeenItems.of(interactions, config.seen_length)
-    for block, scores in score_blocks(scorer, everybody):
-        bought = interactions.bought[block].toarray() > 0
+
+    def of(block: Positions) -> pa.Table:
+        scores = scorer.scores(block)
+        bought = known.bought[block].toarray() > 0
         top = pick_candidates(scores, bought, config)
         rows, ranks = np.nonzero(top.positions != UNKNOWN)
         chosen = top.positions[rows, ranks]
@@ -205,11 +216,17 @@ def candidate_tables(
             pa.ListArray.from_arrays(offsets, catalogue.take(pa.array(chosen))),
             pa.ListArray.from_arrays(offsets, pa.array(top.scores[rows, ranks], type=pa.float32())),
             pa.ListArray.from_arrays(offsets, pa.array(algorithms.tolist(), type=pa.string())),
-            pa.ListArray.from_arrays(seen_offsets, catalogue.take(pa.array(seen_items))),
+            pa.ListArray.from_arrays(seen_offsets, names_of_seen.take(pa.array(seen_items))),
             pa.array([release_id] * len(block), type=pa.string()),
             _repeated(generated_at, len(block)),
         ]
-        yield pa.Table.from_arrays(columns, schema=CANDIDATE_SCHEMA)
+        return pa.Table.from_arrays(columns, schema=CANDIDATE_SCHEMA)
+
+    size = max(1, BLOCK_CELLS // max(1, len(known.items)))
+    blocks = [everybody[:1], *(everybody[at : at + size] for at in range(1, len(everybody), size))]
+    yield of(blocks[0])  # which also computes what all blocks share, once
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(usable_cores()) as pool:
+        yield from pool.map(of, blocks[1:])
 
 
 @dataclass(frozen=True)

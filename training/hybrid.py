@@ -9,7 +9,7 @@ all. Of the overall order it keeps the places of items that are new to the user,
 for new items, which trees of their own have learned; so a list without what was bought is that order itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -47,7 +47,7 @@ class HybridConfig:
 
     `trials` bounds what is tried for each family of sources, so the same data give the same plan on any
     machine. `earlier_folds` more windows, `step_days` apart, train the ranker besides the validation fold.
-    `rankers` boosters with seeds of their own are averaged.
+    `rankers` boosters with seeds of their own are averaged. `blend` is that of `TwoStageConfig`.
     """
 
     trials: int = 6
@@ -61,6 +61,7 @@ class HybridConfig:
     per_source: int = 60
     kept: int = 150
     ranker: RankerConfig = RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=800_000)
+    blend: tuple[float, ...] | None = None
 
     def two_stage(self) -> TwoStageConfig:
         """The bounds as tuning takes them."""
@@ -77,11 +78,23 @@ class HybridConfig:
             per_source=self.per_source,
             kept=self.kept,
             fold_users=self.fold_users,
+            blend=self.blend,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, for logging."""
-        return {**vars(self), "ranker": dict(vars(self.ranker))}
+        """All fields, for logging and as JSON."""
+        blend = None if self.blend is None else list(self.blend)
+        return {**vars(self), "ranker": dict(vars(self.ranker)), "blend": blend}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "HybridConfig":
+        """The inverse of `to_dict`."""
+        blend = values["blend"]
+        parsed = {
+            "ranker": RankerConfig(**values["ranker"]),
+            "blend": None if blend is None else tuple(map(float, blend)),
+        }
+        return cls(**{**values, **parsed})
 
 
 @dataclass(frozen=True)
@@ -143,8 +156,30 @@ def tune_hybrid(
     The validation fold's labels are the last `horizon_days` days before the cut-off. The sources of `start`,
     the champion's plan, are kept where there is one: searching them again every day would find the same.
     """
-    folds: list[Holdout] = []
-    further: list[Sequence[Scorer]] = []
+    folds = hybrid_folds(interactions, horizon_days, config)
+    if not folds:
+        return None
+    further = [fold.scorers(als, seed) for fold in folds]
+    seeds = [seed + number for number in range(config.rankers)]
+    holdouts = [fold.holdout for fold in folds]
+    return tune(holdouts, config.two_stage(), seeds, further=further, start=start)
+
+
+@dataclass(frozen=True)
+class HybridFold:
+    """A fold of purchases, with all interactions that were known then."""
+
+    holdout: Holdout
+    known: Interactions
+
+    def scorers(self, als: AlsConfig, seed: int) -> tuple[Scorer, ...]:
+        """The sources on interaction strength, fitted on what was known."""
+        return interest_scorers(self.known, collaborative.fit(self.known, als, seed).factors)
+
+
+def hybrid_folds(interactions: Interactions, horizon_days: int, config: HybridConfig) -> list[HybridFold]:
+    """The validation fold and those that only train the ranker; empty where the history is too short."""
+    folds = []
     history = history_from_interactions(interactions)
     oldest = float(interactions.age_days.max(initial=0.0))
     for number in range(1 + config.earlier_folds):
@@ -153,24 +188,18 @@ def tune_hybrid(
             break
         try:
             fold = by_time(history, -float(days), float(horizon_days))
-            known = interactions_before(interactions, days)
-            factors = collaborative.fit(known, als, seed).factors
         except NotEnoughData:
             break
-        folds.append(fold)
-        further.append(interest_scorers(known, factors))
-    if not folds:
-        return None
-    seeds = [seed + number for number in range(config.rankers)]
-    return tune(folds, config.two_stage(), seeds, further=further, start=start)
+        folds.append(HybridFold(fold, interactions_before(interactions, days)))
+    return folds
 
 
 @dataclass(frozen=True)
 class HybridScorer:
     """Scores of a plan for the users of `interactions`, the best candidate of each at 1.
 
-    With `model` it takes over that scorer's fitted sources (`share_sources`), else its own are fitted when
-    first needed.
+    The sources are fitted on `interactions` when first needed. With `model` they are that scorer's, fitted on
+    the same interactions (`share_sources`); with `known` they are that scorer's too, for other users.
     """
 
     interactions: Interactions
@@ -179,16 +208,23 @@ class HybridScorer:
     seed: int
     name: str = "released"
     model: "HybridScorer | None" = None
+    known: "HybridScorer | None" = None
+
+    def for_users(self, interactions: Interactions) -> "HybridScorer":
+        """The same model, fitted on what it was, for the users of other interactions with the same items."""
+        return replace(self, interactions=interactions, known=self)
 
     @cached_property
     def fitted(self) -> FittedSources:
-        """The plan's sources on all of `interactions`."""
+        """The plan's sources, with the users of `interactions`."""
+        further = interest_scorers(self.interactions, self.factors)
         if self.model is not None:
-            shared = self.model.fitted
-            own = interest_scorers(self.interactions, self.factors)
-            return replace(shared, scorers=(*shared.scorers[: len(self.plan.sources)], *own))
+            return replace(self.model.fitted, further=further)
         history = history_from_interactions(self.interactions)
-        return fit(self.plan, history, self.seed, interest_scorers(self.interactions, self.factors))
+        if self.known is None:
+            return fit(self.plan, history, self.seed, further)
+        before = self.known.interactions.users.positions(self.interactions.users.ids)
+        return self.known.fitted.for_users(history, before, further)
 
     @cached_property
     def _is_active(self) -> npt.NDArray[np.bool_]:

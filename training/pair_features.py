@@ -59,17 +59,43 @@ PAIR_NAMES = (
 
 @dataclass(frozen=True)
 class PairFeatures:
-    """Features of pairs of one history; `write` fills a block."""
+    """Features of pairs of one history; `write` fills a block.
+
+    What is said of items comes from `known`, the history that the sources were fitted on, where `history` is
+    that of other users or of a later day.
+    """
 
     history: History
+    known: "PairFeatures | None" = None
+
+    def for_users(self, history: History) -> "PairFeatures":
+        """The same features for other users of the same items."""
+        return PairFeatures(history, self._of_items)
+
+    @property
+    def takers(self) -> Floats:
+        """Known takers of each item."""
+        return self._of_items.history.takers()
+
+    @property
+    def _of_items(self) -> "PairFeatures":
+        return self if self.known is None else self.known
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, in order; those of order and repetition only where there is some."""
         names: tuple[str, ...] = USER_NAMES + ITEM_NAMES
-        if self.history.has_order:
+        if self._has_order:
             names = USER_NAMES + USER_ORDER_NAMES + ITEM_NAMES + ITEM_ORDER_NAMES
-        return names + PAIR_NAMES if self.history.repeats else names
+        return names + PAIR_NAMES if self._repeats else names
+
+    @property
+    def _has_order(self) -> bool:
+        return self._of_items.history.has_order
+
+    @property
+    def _repeats(self) -> bool:
+        return self._of_items.history.repeats
 
     def prepare(self) -> None:
         """Compute what all blocks share, before threads ask for it at once."""
@@ -77,11 +103,11 @@ class PairFeatures:
 
     def write(self, target: Single, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> None:
         """Fill `target` (one row for each pair, one column for each of `names`)."""
-        columns = [*self._users, *self._items]
+        columns = [*self._users, *self._of_items._items]
         of_users = len(self._users)
         for number, column in enumerate(columns):
             target[:, number] = column[users if number < of_users else items]
-        if self.history.repeats:
+        if self._repeats:
             self._write_pairs(target[:, len(columns) :], users, items)
 
     @cached_property
@@ -90,10 +116,10 @@ class PairFeatures:
         users = history.shape[0]
         rows = np.bincount(history.user, minlength=users)
         distinct = np.diff(history.taken.indptr)
-        popular = np.log1p(history.takers())
+        popular = np.log1p(self.takers)
         mean = np.asarray(history.taken @ popular).ravel() / np.maximum(distinct, 1)
         columns: list[npt.NDArray[np.generic]] = [rows, distinct, mean]
-        if history.has_order:
+        if self._has_order:
             baskets = history.baskets_of_user
             youngest = np.full(users, np.inf)
             oldest = np.zeros(users)
@@ -199,7 +225,7 @@ class PairFeatures:
         met = keys[place] == wanted
         for number, name in enumerate(PAIR_NAMES):
             if name == "pair_item_overdue":
-                usual = np.maximum(self._item_gap[items], 0.5)
+                usual = np.maximum(self._of_items._item_gap[items], 0.5)
                 target[:, number] = np.where(met, self._pairs["pair_age"][place] / usual, NEVER)
             else:
                 missing = np.float32(0.0) if name.startswith(("pair_count", "pair_decayed")) else NEVER

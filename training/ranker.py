@@ -5,18 +5,17 @@ candidates `negatives` are drawn for each user. The scores of several seeds are 
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import xgboost
 
 from training.candidate_table import CandidateTable
-from training.cores import usable_cores
+from training.cores import run_side_by_side, usable_cores
 from training.errors import NotEnoughData
 from training.sources.history import Flags, Single
 
-PREDICT_ROWS = 500_000
+PREDICT_ROWS = 100_000
 LEAST_GROUPS = 30
 THREADED_ROWS = 1_000_000
 """Below this many rows a round lasts milliseconds, and on busy cores threads mostly wait for each other."""
@@ -45,16 +44,23 @@ class Ranker:
     names: tuple[str, ...]
     boosters: tuple[xgboost.Booster, ...]
 
+    def __post_init__(self) -> None:
+        # Blocks run side by side, so a booster needs no threads of its own.
+        for booster in self.boosters:
+            booster.set_param({"nthread": 1})
+
     def score(self, table: CandidateTable) -> Single:
-        """One score for each row, in blocks."""
+        """One score for each row, in blocks; may be called from several threads at once."""
         if table.names != self.names:
             raise ValueError("the table has other features than the ranker was fitted on")
         total = np.zeros(len(table), dtype=np.float32)
-        for start in range(0, len(table), PREDICT_ROWS):
-            rows = slice(start, min(len(table), start + PREDICT_ROWS))
+
+        def add(start: int) -> None:
+            rows = slice(start, start + PREDICT_ROWS)
             for booster in self.boosters:
-                booster.set_param({"nthread": _threads(len(table))})
                 total[rows] += booster.inplace_predict(table.features[rows], predict_type="margin")
+
+        run_side_by_side(add, range(0, len(table), PREDICT_ROWS))
         return total / np.float32(len(self.boosters))
 
     def gain(self) -> dict[str, float]:
@@ -69,8 +75,7 @@ class Ranker:
 
 def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, seeds: Sequence[int]) -> Ranker:
     """Fit one booster for each seed, side by side; raises `NotEnoughData` if too few users have a hit."""
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        boosters = list(pool.map(lambda seed: _boost(table, relevant, config, seed), seeds))
+    boosters = run_side_by_side(lambda seed: _boost(table, relevant, config, seed), seeds)
     return Ranker(table.names, tuple(boosters))
 
 

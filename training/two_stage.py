@@ -14,7 +14,6 @@ compared on users that none of the trees has seen.
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.candidate_table import CandidateTable, Sweep, SweepConfig, sweep
-from training.cores import usable_cores
+from training.cores import run_side_by_side
 from training.errors import NotEnoughData
 from training.holdouts import Holdout
 from training.identifiers import Positions
@@ -32,7 +31,13 @@ from training.ranking_metrics import hits_of, ndcg_at, recall_at
 from training.sources.habits import BuyAgainConfig
 from training.sources.history import Flags, History, Single
 from training.sources.linear import GraphFilterConfig
-from training.sources.portfolio import Portfolio, PortfolioConfig, SourceConfig, choose_portfolio
+from training.sources.portfolio import (
+    Portfolio,
+    PortfolioConfig,
+    SourceConfig,
+    SourceScorer,
+    choose_portfolio,
+)
 from training.top_items import Scorer, recommend
 
 logger = logging.getLogger(__name__)
@@ -41,6 +46,12 @@ Scope = Literal["all", "new"]
 Seen = Literal["auto", "keep", "exclude"]
 Method = Literal["single", "blend", "ranker"]
 K = 20
+GROUPS = {
+    "collaborative": ("als", "spectral", "user_neighbours"),
+    "content": ("graph_filter", "neighbours", "transitions", "ease", "content"),
+    "habit": ("buy_again", "interest", "popularity", "trending"),
+}
+"""Kinds of sources, by how their names begin: latent taste, items alike, what is taken anyway."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ class TwoStageConfig:
 
     Each source proposes `per_source` items a user, of which the blend passes `kept` to the ranker. Users are
     drawn: at most `fold_users` of the validation fold, `more_users` of each fold that only trains the ranker,
-    and `blend_users` for the search of weights.
+    and `blend_users` for the search of weights. With `blend` nothing is searched: it holds the weights of
+    the best source of each of `GROUPS`.
     """
 
     seen: Seen = "auto"
@@ -60,6 +72,7 @@ class TwoStageConfig:
     fold_users: int = 12_000
     more_users: int = 6_000
     blend_users: int = 4_000
+    blend: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,28 +124,36 @@ class Plan:
 
 @dataclass(frozen=True)
 class FittedSources:
-    """The sources of a plan, fitted; `seconds` tells what each took."""
+    """The sources of a plan, fitted, and `further` scorers; `seconds` tells what each took."""
 
-    scorers: tuple[Scorer, ...]
+    scorers: tuple[SourceScorer, ...]
+    further: tuple[Scorer, ...]
     features: PairFeatures
     config: SweepConfig
     seconds: Mapping[str, float]
 
     def sweep(self, users: Positions) -> Sweep:
         """Candidates of `users`, in blocks."""
-        return sweep(self.scorers, self.features, users, self.config)
+        return sweep((*self.scorers, *self.further), self.features, users, self.config)
+
+    def for_users(self, history: History, before: Positions, further: Sequence[Scorer]) -> "FittedSources":
+        """What was fitted, for users with other histories of the same items; see `SourceScorer`."""
+        scorers = tuple(scorer.for_users(history, before) for scorer in self.scorers)
+        return replace(
+            self, scorers=scorers, further=tuple(further), features=self.features.for_users(history)
+        )
 
 
 def fit(plan: Plan, history: History, seed: int, further: Sequence[Scorer] = ()) -> FittedSources:
     """Fit every source of the plan on `history`; `further` are those that `tune` was given, fitted on it."""
-    scorers: list[Scorer] = []
+    scorers: list[SourceScorer] = []
     seconds = {}
     for source in plan.sources:
         started = time.perf_counter()
         scorers.append(source.fit(history, seed))
         seconds[source.name] = time.perf_counter() - started
     config = SweepConfig(plan.per_source, exclude_taken=plan.exclude_taken)
-    return FittedSources((*scorers, *further), PairFeatures(history), config, seconds)
+    return FittedSources(tuple(scorers), tuple(further), PairFeatures(history), config, seconds)
 
 
 def tune(
@@ -158,22 +179,42 @@ def tune(
         portfolio = Portfolio(start.sources, fitted)
     seconds = {"tune sources": time.perf_counter() - started}
     started = time.perf_counter()
-    swept = SweepConfig(config.per_source, exclude_taken=exclude)
-    parts = []
-    for number, fold in enumerate(folds):
-        chosen = fold.sample(config.more_users if number else config.fold_users, seed)
-        scorers = portfolio.scorers
-        if number:
-            scorers = tuple(source.fit(fold.history, seed) for source in portfolio.sources)
-        if further:
-            scorers = (*scorers, *further[number])
-        parts.append((sweep(scorers, PairFeatures(fold.history), chosen.users, swept).table, chosen))
+    scorers = fold_scorers(folds, portfolio, seed)
+    if further:
+        scorers = [(*own, *others) for own, others in zip(scorers, further, strict=True)]
+    parts = candidates_of_folds(folds, scorers, exclude, config, seed)
     seconds["candidates of the folds"] = time.perf_counter() - started
     started = time.perf_counter()
-    scopes: tuple[Scope, ...] = ("all",) if exclude else ("all", "new")
-    orders = {scope: _choose_order(parts, scope, config, seeds) for scope in scopes}
+    orders = {scope: _choose_order(parts, scope, config, seeds) for scope in scopes_of(exclude)}
     seconds["blend and ranker"] = time.perf_counter() - started
     return Plan(portfolio.sources, exclude, main.repeat_share(), config.per_source, orders, seconds)
+
+
+def scopes_of(exclude_taken: bool) -> tuple[Scope, ...]:
+    """Where nothing that was taken is offered, everything is new."""
+    return ("all",) if exclude_taken else ("all", "new")
+
+
+def fold_scorers(folds: Sequence[Holdout], portfolio: Portfolio, seed: int) -> list[tuple[Scorer, ...]]:
+    """The sources fitted on each fold's history; those of the first fold come with the portfolio."""
+    others = [tuple(source.fit(fold.history, seed) for source in portfolio.sources) for fold in folds[1:]]
+    return [portfolio.scorers, *others]
+
+
+def candidates_of_folds(
+    folds: Sequence[Holdout],
+    scorers: Sequence[Sequence[Scorer]],
+    exclude_taken: bool,
+    config: TwoStageConfig,
+    seed: int,
+) -> list["Part"]:
+    """Candidates of each fold's drawn users, with the fold of these users."""
+    swept = SweepConfig(config.per_source, exclude_taken=exclude_taken)
+    parts = []
+    for number, (fold, own) in enumerate(zip(folds, scorers, strict=True)):
+        chosen = fold.sample(config.more_users if number else config.fold_users, seed)
+        parts.append((sweep(own, PairFeatures(fold.history), chosen.users, swept).table, chosen))
+    return parts
 
 
 def decide_exclusion(fold: Holdout, seen: Seen, seed: int) -> bool:
@@ -216,29 +257,70 @@ def thin(table: CandidateTable, weights: Mapping[str, float], kept: int) -> Cand
     return replace(part, features=features, names=(*part.names, "blend"))
 
 
-def _choose_order(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seeds: Sequence[int]) -> Order:
-    """Tune the blend, fit the ranker, and take what is best on the first fold."""
+@dataclass(frozen=True)
+class Judged:
+    """What the ways to order one scope reach on the first fold; `parts` are thinned to what is ranked."""
+
+    single: str
+    blend: Mapping[str, float]
+    parts: Sequence[Part]
+    figures: Mapping[str, float]
+
+    @property
+    def method(self) -> Method:
+        """The best of them, the simpler one of equals."""
+        blend = self.figures["blend"]
+        if self.figures.get("ranker", -np.inf) > blend:
+            return "ranker"
+        return "single" if self.figures[f"single {self.single}"] >= blend else "blend"
+
+    @property
+    def quality(self) -> float:
+        """Recall@20 + NDCG@20 of that."""
+        return max(self.figures.values())
+
+
+def judge(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seed: int) -> Judged:
+    """Tune the blend, and measure it, the best source and the cross-fitted ranker on the first fold."""
     scoped = [_scoped(table, fold, scope) for table, fold in parts]
     table, fold = scoped[0]
-    relevant = table.relevance(fold.labels)
-    blend, single = tune_blend(table, fold, relevant, config.blend_users, seeds[0])
+    if config.blend is None:
+        blend, single = tune_blend(table, fold, table.relevance(fold.labels), config.blend_users, seed)
+    else:
+        blend, single = group_blend(table, fold, config.blend)
     figures = {
         f"single {single}": _quality(table, fold, weighted_sum(table, {single: 1.0})),
         "blend": _quality(table, fold, weighted_sum(table, blend)),
     }
-    ranker: Ranker | None = None
     thinned = [(thin(one, blend, config.kept), of) for one, of in scoped]
     try:
-        figures["ranker"] = _cross_fitted(thinned, config.ranker, seeds[0])
-        ranker = fit_ranker(*_stack(thinned), config.ranker, seeds)
+        figures["ranker"] = _cross_fitted(thinned, config.ranker, seed)
     except NotEnoughData as reason:
         logger.warning("no ranker: %s", reason)
-    method: Method = "blend"
-    if ranker is not None and figures["ranker"] > figures["blend"]:
-        method = "ranker"
-    elif figures[f"single {single}"] >= figures["blend"]:
-        method = "single"
-    return Order(method, single, blend, config.kept, ranker, figures)
+    return Judged(single, blend, thinned, figures)
+
+
+def group_blend(
+    table: CandidateTable, fold: Holdout, weights: Sequence[float]
+) -> tuple[dict[str, float], str]:
+    """The best source of each of `GROUPS` with the group's weight, and the best source of all."""
+    names = table.names[: table.source_count]
+    alone = {name: _quality(table, fold, weighted_sum(table, {name: 1.0})) for name in names}
+    blend = {}
+    for weight, starts in zip(weights, GROUPS.values(), strict=True):
+        group = [name for name in names if name.startswith(starts)]
+        if group and weight > 0:
+            blend[max(group, key=lambda name: alone[name])] = float(weight)
+    return blend, max(names, key=lambda name: alone[name])
+
+
+def _choose_order(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seeds: Sequence[int]) -> Order:
+    """Judge the ways, and fit the ranker on all users of the folds."""
+    judged = judge(parts, scope, config, seeds[0])
+    ranker = None
+    if "ranker" in judged.figures:
+        ranker = fit_ranker(*_stack(judged.parts), config.ranker, seeds)
+    return Order(judged.method, judged.single, judged.blend, config.kept, ranker, judged.figures)
 
 
 def tune_blend(
@@ -320,8 +402,7 @@ def _cross_fitted(parts: Sequence[Part], config: RankerConfig, seed: int) -> flo
         ]
         return fit_ranker(*_stack(mine), config, [seed])
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        rankers = list(pool.map(learn, (half, ~half)))
+    rankers = run_side_by_side(learn, (half, ~half))
     for side, ranker in zip((half, ~half), rankers, strict=True):
         others = ~side[table.users]
         scores[others[table.row]] = ranker.score(table.for_users(others))

@@ -241,6 +241,7 @@ def prediction_metadata(prediction: "Prediction") -> dict[str, Any]:
     return {
         "customers_scored": len(prediction.values),
         "customers_with_candidates": prediction.candidates.num_rows,
+        "customers_ranked_again": prediction.ranked.rescored,
         "release_id": prediction.release_id,
         "segments": prediction.values["value_segment"].value_counts().to_dict(),
     }

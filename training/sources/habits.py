@@ -1,6 +1,6 @@
 """Sources that need nobody but the user, or everybody alike: buy again, popular, trending."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,9 @@ class SameForAll:
 
     name: str
     item_scores: Single
+
+    def for_users(self, history: History, before: Positions) -> "SameForAll":
+        return self
 
     def scores(self, users: Positions) -> Scores:
         return np.tile(
@@ -63,9 +66,16 @@ class TrendingConfig:
 class Habit:
     """Own weights of each user over a ranking for everybody, which only orders what is equal."""
 
-    name: str
+    config: "BuyAgainConfig"
     own: sparse.csr_matrix
     rest: Single
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def for_users(self, history: History, before: Positions) -> "Habit":
+        return replace(self, own=self.config.own(history))
 
     def scores(self, users: Positions) -> Scores:
         scores = self.own[users].toarray() + self.rest
@@ -90,12 +100,16 @@ class BuyAgainConfig:
     due: bool = False
 
     def fit(self, history: History, seed: int) -> Habit:
+        takers = history.takers() if self.recent is None else history.takers(0, self.recent)
+        rest = self.popularity * takers / max(1.0, float(takers.max()))
+        return Habit(self, self.own(history), rest.astype(np.float32))
+
+    def own(self, history: History) -> sparse.csr_matrix:
+        """User x item: the user's own baskets with the item, weighted."""
         own = history.decayed(self.half_life, self.step_decay)
         if self.due:
             own = own.multiply(due_weights(history)).tocsr().astype(np.float32)
-        takers = history.takers() if self.recent is None else history.takers(0, self.recent)
-        rest = self.popularity * takers / max(1.0, float(takers.max()))
-        return Habit(self.name, own, rest.astype(np.float32))
+        return own
 
 
 def due_weights(history: History) -> sparse.csr_matrix:

@@ -19,23 +19,45 @@ EXACT_ITEMS = 3_000
 
 @dataclass(frozen=True)
 class LatentScorer:
-    """`profile @ input vectors @ output vectors^T`, or given user vectors times item vectors.
-
-    A user without a vector gets no recommendation.
-    """
+    """`profile @ input vectors @ output vectors^T`; a user without a profile gets no recommendation."""
 
     name: str
-    profile: sparse.csr_matrix | Single
-    inputs: Single | None
+    config: ProfileConfig
+    profile: sparse.csr_matrix
+    inputs: Single
     outputs: Single
 
+    def for_users(self, history: History, before: Positions) -> "LatentScorer":
+        return replace(self, profile=self.config.of(history))
+
     def scores(self, users: Positions) -> Scores:
-        vectors = self.profile[users]
-        if self.inputs is not None:
-            vectors = vectors @ self.inputs
-        scores = np.asarray(vectors @ self.outputs.T, dtype=np.float32)
-        scores[~np.asarray(vectors).any(axis=1)] = -np.inf
-        return scores
+        return products(self.profile[users] @ self.inputs, self.outputs)
+
+
+@dataclass(frozen=True)
+class FactorScorer:
+    """User vectors, solved from histories, times item vectors."""
+
+    config: "AlsSourceConfig"
+    vectors: Single
+    outputs: Single
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def for_users(self, history: History, before: Positions) -> "FactorScorer":
+        return replace(self, vectors=self.config.solve(history, self.outputs))
+
+    def scores(self, users: Positions) -> Scores:
+        return products(self.vectors[users], self.outputs)
+
+
+def products(vectors: Single, outputs: Single) -> Scores:
+    """Scores of each user vector with all items; -inf for a vector of nothing."""
+    scores = np.asarray(vectors @ outputs.T, dtype=np.float32)
+    scores[~np.asarray(vectors).any(axis=1)] = -np.inf
+    return scores
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,11 @@ class SpectralConfig:
         inputs = powers(spectrum.item_degree, -self.item_power)[:, None] * vectors
         outputs = powers(spectrum.item_degree, self.restore)[:, None] * vectors
         return LatentScorer(
-            self.name, self.profile.of(history), np.ascontiguousarray(inputs), np.ascontiguousarray(outputs)
+            self.name,
+            self.profile,
+            self.profile.of(history),
+            np.ascontiguousarray(inputs),
+            np.ascontiguousarray(outputs),
         )
 
     def truncated(self, rank: int) -> "SpectralConfig":
@@ -122,10 +148,32 @@ class AlsSourceConfig:
     fold_in_step_decay: float | None = None
     log: bool = False
 
-    def fit(self, history: History, seed: int) -> LatentScorer:
+    def fit(self, history: History, seed: int) -> FactorScorer:
+        model = self._model(seed)
+        with threadpool_limits(limits=1, user_api="blas"):
+            model.fit(self._weights(history, self.step_decay), show_progress=False)
+        outputs = np.asarray(model.item_factors, dtype=np.float32)
+        return FactorScorer(self, self.solve(history, outputs), outputs)
+
+    def solve(self, history: History, outputs: Single) -> Single:
+        """The vector of each user for these item vectors; zeros without a history."""
+        weights = self.weights(history)
+        known = np.flatnonzero(np.diff(weights.indptr))
+        model = self._model(0)
+        model.item_factors = outputs
+        vectors = np.zeros((history.shape[0], self.factors), dtype=np.float32)
+        with threadpool_limits(limits=1, user_api="blas"):
+            vectors[known] = model.recalculate_user(known, weights[known])
+        return vectors
+
+    def weights(self, history: History) -> sparse.csr_matrix:
+        """User x item: the confidences that user vectors are solved with."""
+        return self._weights(history, self.fold_in_step_decay)
+
+    def _model(self, seed: int):  # type: ignore[no-untyped-def]  # implicit publishes no types
         from implicit.cpu.als import AlternatingLeastSquares
 
-        model = AlternatingLeastSquares(
+        return AlternatingLeastSquares(
             factors=self.factors,
             regularization=self.regularization,
             alpha=1.0,
@@ -133,14 +181,6 @@ class AlsSourceConfig:
             random_state=seed,
             num_threads=usable_cores(),
         )
-        weights = self._weights(history, self.step_decay)
-        with threadpool_limits(limits=1, user_api="blas"):
-            model.fit(weights, show_progress=False)
-            known = np.flatnonzero(np.diff(weights.indptr))
-            solved = model.recalculate_user(known, self._weights(history, self.fold_in_step_decay)[known])
-        vectors = np.zeros((history.shape[0], self.factors), dtype=np.float32)
-        vectors[known] = solved
-        return LatentScorer(self.name, vectors, None, np.asarray(model.item_factors, dtype=np.float32))
 
     def _weights(self, history: History, step_decay: float | None) -> sparse.csr_matrix:
         weights = history.decayed(self.half_life, step_decay).copy()

@@ -5,7 +5,7 @@ Items of no score (no path from the profile) are 0 and rank last; the profile's 
 so exclusion is the caller's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,14 @@ class LinearScorer:
     """
 
     name: str
+    config: "ProfileConfig"
     profile: sparse.csr_matrix
     left: sparse.csr_matrix | Single
     right: sparse.csr_matrix | None = None
     item_weights: Single | None = None
+
+    def for_users(self, history: History, before: Positions) -> "LinearScorer":
+        return replace(self, profile=self.config.of(history))
 
     def scores(self, users: Positions) -> Scores:
         product = self.profile[users] @ self.left
@@ -101,8 +105,8 @@ class GraphFilterConfig:
         weights = powers(np.asarray(taken.sum(axis=0)).ravel(), -self.c)
         profile = self.profile.of(history)
         if float((np.diff(taken.indptr).astype(np.float64) ** 2).sum()) <= SPARSE_CELLS:
-            return LinearScorer(self.name, profile, (left @ right).tocsr(), None, weights)
-        return LinearScorer(self.name, profile, left, right, weights)
+            return LinearScorer(self.name, self.profile, profile, (left @ right).tocsr(), None, weights)
+        return LinearScorer(self.name, self.profile, profile, left, right, weights)
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,8 @@ class TransitionsConfig:
             both = both + np.float32(self.together) * (inside - sparse.diags(inside.diagonal()))
         degree = np.asarray(baskets.sum(axis=0)).ravel()
         left = (sparse.diags(powers(degree, -self.a)) @ both).tocsr().astype(np.float32)
-        profile = ProfileConfig(step_decay=self.step_decay).of(history)
-        return LinearScorer(self.name, profile, left, None, powers(degree, -self.c))
+        profile = ProfileConfig(step_decay=self.step_decay)
+        return LinearScorer(self.name, profile, profile.of(history), left, None, powers(degree, -self.c))
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class EaseConfig:
         )
         weights = np.asarray(inverse / -np.diag(inverse), dtype=np.float32)
         weights[np.diag_indices_from(weights)] = 0.0
-        return LinearScorer(self.name, self.profile.of(history), weights)
+        return LinearScorer(self.name, self.profile, self.profile.of(history), weights)
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class TextConfig:
             max_features=self.terms, dtype=np.float32, token_pattern=r"(?u)\b\w+\b", sublinear_tf=True
         )
         terms = words.fit_transform(self.texts)
-        return LinearScorer(self.name, self.profile.of(history), terms.tocsr(), terms.T.tocsr())
+        return LinearScorer(self.name, self.profile, self.profile.of(history), terms.tocsr(), terms.T.tocsr())
 
 
 def basket_matrix(history: History) -> sparse.csr_matrix:

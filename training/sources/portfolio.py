@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from training.holdouts import Holdout
+from training.identifiers import Positions
 from training.ranking_metrics import hits_of, ndcg_at, recall_at
 from training.sources.habits import BuyAgainConfig, PopularityConfig, TrendingConfig
 from training.sources.history import History
@@ -31,6 +32,17 @@ from training.top_items import Scorer, recommend
 logger = logging.getLogger(__name__)
 
 
+class SourceScorer(Scorer, Protocol):
+    """A fitted source."""
+
+    def for_users(self, history: History, before: Positions) -> "SourceScorer":
+        """What was learned, for the users of another `history` of the same items.
+
+        Nothing is fitted: only what belongs to a user comes from `history`. `before` is the place of each
+        user in the history of the fit, or UNKNOWN.
+        """
+
+
 class SourceConfig(Protocol):
     """What every source's config offers."""
 
@@ -38,7 +50,7 @@ class SourceConfig(Protocol):
     def name(self) -> str:
         """Unique within a portfolio."""
 
-    def fit(self, history: History, seed: int) -> Scorer:
+    def fit(self, history: History, seed: int) -> SourceScorer:
         """The source's scorer for the users of `history`; the same input and seed give the same scores."""
 
 
@@ -72,7 +84,7 @@ class Portfolio:
     """Configs, with the scorers that were fitted on the validation fold's history."""
 
     sources: tuple[SourceConfig, ...]
-    scorers: tuple[Scorer, ...]
+    scorers: tuple[SourceScorer, ...]
 
 
 @dataclass
@@ -100,6 +112,9 @@ class _Judge:
         return self.tried >= self.trials or time.perf_counter() > self.until
 
 
+Found = list[tuple[SourceConfig, SourceScorer]]
+
+
 def choose_portfolio(
     fold: Holdout,
     exclude_taken: bool,
@@ -112,7 +127,7 @@ def choose_portfolio(
     users = int(min(config.sample_users, max(300, config.sample_cells // history.shape[1])))
     end = time.perf_counter() + config.seconds
     judge = _Judge(fold.sample(users, seed), exclude_taken, end, config.trials)
-    found: list[tuple[SourceConfig, Scorer]] = []
+    found: Found = []
     families = [_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease]
     for family in families:
         started = time.perf_counter()
@@ -124,9 +139,6 @@ def choose_portfolio(
         content = TextConfig(texts)
         found.append((content, content.fit(history, seed)))
     return Portfolio(tuple(one for one, _ in found), tuple(scorer for _, scorer in found))
-
-
-Found = list[tuple[SourceConfig, Scorer]]
 
 
 def _everybody(history: History, judge: _Judge, config: PortfolioConfig, seed: int) -> Found:
@@ -276,7 +288,7 @@ def _search(
     judge: _Judge,
     seed: int,
     new_only: bool = True,
-) -> tuple[Config, Scorer]:
+) -> tuple[Config, SourceScorer]:
     """One parameter after the other, step by step along its ladder while it helps.
 
     A ladder holds values in order, the start's among them.

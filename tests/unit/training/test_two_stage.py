@@ -132,6 +132,18 @@ def test_a_sweep_of_one_user_equals_the_users_part_of_a_sweep_of_all() -> None:
     np.testing.assert_allclose(together.features[mine], alone.features, rtol=1e-5)
 
 
+def test_a_source_s_lists_hold_its_best_items_taken_or_not_and_its_best_new_ones() -> None:
+    history = world(repeating=True)
+    users = np.arange(40)
+    taken = history.taken[users].toarray() > 0
+    for scorer in (BuyAgainConfig().fit(history, 0), GraphFilterConfig().fit(history, 0)):
+        found = sweep([scorer], PairFeatures(history), users, SweepConfig(per_source=4, depth=6))
+        scores = scorer.scores(users)
+        for lists, allowed in ((found.lists, scores), (found.new_lists, np.where(taken, -np.inf, scores))):
+            shown = np.take_along_axis(allowed, lists[scorer.name], axis=1)
+            np.testing.assert_array_equal(shown, -np.sort(-allowed, axis=1)[:, :6])
+
+
 def test_thinning_keeps_the_best_of_each_user_by_the_blend() -> None:
     history = world(repeating=True)
     scorers = [PopularityConfig().fit(history, 0), BuyAgainConfig().fit(history, 0)]

@@ -104,6 +104,23 @@ def run(
 
 
 @app.command()
+def tune(
+    trials: Annotated[int, typer.Option(min=1, max=1000, help="Configurations to try at most.")] = 20,
+    minutes: Annotated[float, typer.Option(min=0.1, max=1440.0, help="Time after which none is begun.")] = 20,
+) -> None:
+    """Search for better recommendations; every trial goes to MLflow, the next run trains with the best."""
+    settings = _settings()
+    from orchestration.lock import hold
+    from orchestration.resources import Models
+    from orchestration.tuning import tune as tune_models
+    from training.search import Budget
+
+    with hold(settings.home.lock):
+        found = tune_models(settings, Models(settings), Budget(trials, minutes * 60), typer.echo)
+    typer.echo(found.summary())
+
+
+@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind (default: API_HOST).")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to bind (default: PORT).")] = None,

@@ -231,8 +231,8 @@ def _record_value_model(
 
 def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
     """Recommendations: tuned and measured on a global time split, then fitted on everything known."""
-    als, blend, popularity = AlsConfig(), BlendConfig(), PopularityConfig()
-    hybrid = HybridConfig()
+    als, hybrid = recommender_configs(models.open())
+    blend, popularity = BlendConfig(), PopularityConfig()
     horizon = recommendation_horizon(data)
 
     def fit(registry: Registry, place: Path) -> Trained:
@@ -303,6 +303,14 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
     return _train(
         "collaborative", data.key(settings, als, blend, popularity, hybrid), data, models, again, fit
     )
+
+
+def recommender_configs(registry: Registry) -> tuple[AlsConfig, HybridConfig]:
+    """What `attune tune` found best, or the defaults before it ran."""
+    found = registry.configuration("collaborative")
+    if found is None:
+        return AlsConfig(), HybridConfig()
+    return AlsConfig(**found["als"]), HybridConfig.from_dict(found["hybrid"])
 
 
 TRAINERS: dict[str, Callable[[Data, Settings, Models, bool], Trained]] = {

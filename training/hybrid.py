@@ -212,7 +212,7 @@ class HybridScorer:
 
     def for_users(self, interactions: Interactions) -> "HybridScorer":
         """The same model, fitted on what it was, for the users of other interactions with the same items."""
-        return replace(self, interactions=interactions, known=self)
+        return replace(self, interactions=interactions, model=None, known=self)
 
     @cached_property
     def fitted(self) -> FittedSources:

@@ -26,6 +26,7 @@ from mlflow.entities import Dataset, DatasetInput, LoggedModelStatus, Metric, Pa
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from training.errors import RegistryError
 from training.evaluation import ModelReport
@@ -36,6 +37,7 @@ DECISION, REASONS, REFUSED_BY = "attune.decision", "attune.reasons", "attune.ref
 PROMOTED, REJECTED = "promoted", "rejected"
 GATE_FILE = "gate.json"
 CONFIG_FILE = "config.json"
+CONFIGURATION = "attune.configuration"
 METRIC_BATCH = 1000
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
@@ -228,6 +230,51 @@ class Registry:
                 path = self._client.download_artifacts(version.run_id, CONFIG_FILE, place)
                 return dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
+    @contextmanager
+    def search(self, kind: str, params: Mapping[str, Any]) -> Iterator[str]:
+        """The run of a search, by its id, below which each trial is logged."""
+        with _failures(f"log a search of {kind}"):
+            name = f"{kind} search"
+            run_id = str(self._client.create_run(self._experiment(kind), run_name=name).info.run_id)
+            self._log_values(run_id, params, {}, {"attune.kind": kind})
+        status = "FAILED"
+        try:
+            yield run_id
+            status = "FINISHED"
+        finally:
+            with _failures(f"end the search {run_id}"):
+                self._client.set_terminated(run_id, status)
+
+    def log_trial(
+        self, kind: str, search: str, name: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> None:
+        """A finished run below that of the search, with parameters and validation metrics."""
+        with _failures(f"log {name} of {kind}"):
+            tags = {MLFLOW_PARENT_RUN_ID: search}
+            run_id = self._client.create_run(self._experiment(kind), run_name=name, tags=tags).info.run_id
+            self._log_values(run_id, _flat(params), metrics, {})
+            self._client.set_terminated(run_id, "FINISHED")
+
+    def keep_configuration(self, kind: str, config: Mapping[str, Any]) -> None:
+        """What the next training of this kind starts from, as a tag of the registered model."""
+        with _failures(f"keep the configuration of {kind}"):
+            name = self._registered(kind)
+            self._client.set_registered_model_tag(name, CONFIGURATION, json.dumps(config))
+
+    def configuration(self, kind: str) -> dict[str, Any] | None:
+        """What `keep_configuration` kept last; None before."""
+        with _failures(f"read the configuration of {kind}"):
+            found = self._client.search_registered_models(f"name = '{registered_name(kind)}'")
+            text = found[0].tags.get(CONFIGURATION) if found else None
+            return None if text is None else dict(json.loads(text))
+
+    def _registered(self, kind: str) -> str:
+        """The registered model's name; it is there when this returns."""
+        name = registered_name(kind)
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            self._client.create_registered_model(name)
+        return name
+
     def _experiment(self, kind: str) -> str:
         name = registered_name(kind)
         found = self._client.get_experiment_by_name(name)
@@ -265,7 +312,7 @@ class Registry:
     def _register(
         self, kind: str, experiment: str, run_id: str, files: Path, signature: ModelSignature | None
     ) -> ModelVersion:
-        name = registered_name(kind)
+        name = self._registered(kind)
         logged = self._client.create_logged_model(experiment, name=kind, source_run_id=run_id)
         with tempfile.TemporaryDirectory() as place:
             listed = sorted(path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file())
@@ -280,8 +327,6 @@ class Registry:
             self._client.log_model_artifacts(logged.model_id, str(files))
             self._client.log_model_artifact(logged.model_id, str(path))
         self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        if not self._client.search_registered_models(f"name = '{name}'"):
-            self._client.create_registered_model(name)
         created = self._client.create_model_version(
             name, logged.artifact_location, run_id, model_id=logged.model_id
         )

@@ -77,6 +77,33 @@ def test_a_run_keeps_config_figures_table_metrics_dataset_and_signature(
     assert registry.report(version) == report(0.2)
 
 
+def test_a_search_has_its_trials_below_it_and_leaves_a_configuration(registry: Registry) -> None:
+    assert registry.configuration("searched") is None
+    with registry.search("searched", {"trials": 2}) as search:
+        registry.log_trial(
+            "searched", search, "trial 0", {"kept": 150, "blend": {"content": 0.3}}, {"quality": 0.5}
+        )
+        registry.log_trial("searched", search, "trial 1", {"kept": 90, "blend": "tuned"}, {"quality": 0.6})
+    registry.keep_configuration("searched", {"hybrid": {"kept": 90}})
+
+    parent = registry._client.get_run(search)
+    assert (parent.info.status, parent.data.params) == ("FINISHED", {"trials": "2"})
+    filtering = f"tags.mlflow.parentRunId = '{search}'"
+    children = registry._client.search_runs([parent.info.experiment_id], filtering)
+    assert {run.data.params["kept"]: run.data.metrics["quality"] for run in children} == {
+        "150": 0.5,
+        "90": 0.6,
+    }
+    assert registry.configuration("searched") == {"hybrid": {"kept": 90}}
+    assert registry.champion("searched") is None
+
+
+def test_a_search_that_fails_is_marked_so(registry: Registry) -> None:
+    with pytest.raises(ZeroDivisionError), registry.search("broken", {}) as search:
+        raise ZeroDivisionError
+    assert registry._client.get_run(search).info.status == "FAILED"
+
+
 def test_no_file_of_a_version_is_a_pickle(registry: Registry, tmp_path: Path) -> None:
     downloaded = registry.download(log(registry, tmp_path, report(0.2), "files"), tmp_path / "copy")
 

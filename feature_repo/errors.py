@@ -7,6 +7,7 @@ FeatureError
 ├── WrongColumns            rows to publish lack a column of their view, or have one more
 ├── DuplicateRows           two published rows of one entity and instant
 ├── MissingInput            a value that a derivation needs was not handed in
+├── DeliveryError           a mail server or a webhook did not take what was sent
 └── OnlineStoreUnavailable  the online store cannot be read or written
 """
 
@@ -89,3 +90,7 @@ class OnlineStoreUnavailable(FeatureError):
     def __init__(self, store: str, problem: str) -> None:
         super().__init__(f"online store {store} is not available: {problem}")
         self.store = store
+
+
+class DeliveryError(FeatureError):
+    """What was sent outside was not taken; names the host, never an address or a secret."""

@@ -14,7 +14,6 @@ AttuneError                     exit code 1; the base of everything the command 
 ├── WrongRequest                2  a command's argument that cannot be used
 ├── UnknownRelease              5  no such release is kept, or it is broken
 ├── PipelineError               1  a stage failed; carries the stage
-├── DeliveryError               1  a message, a mail server or a webhook that did not take what was sent
 ├── NothingToDo                 5  a command needs what has not been produced yet, such as a release
 └── GateRefused                 6  no model passed the gate and there is none to release
 """
@@ -129,12 +128,6 @@ class UnknownRelease(AttuneError):
 
 class PipelineError(AttuneError):
     """A stage of the run failed."""
-
-    exit_code: ClassVar[int] = 1
-
-
-class DeliveryError(AttuneError):
-    """What was sent outside was not taken; names the host, never an address or a secret."""
 
     exit_code: ClassVar[int] = 1
 

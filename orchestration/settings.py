@@ -7,7 +7,7 @@ to it by a contract test.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,11 +18,11 @@ from sqlalchemy.exc import ArgumentError
 
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
+from feature_repo.mail import smtp_remedy
+from feature_repo.webhook import address_remedy
 from orchestration.errors import SettingsError, SourceError
-from orchestration.mail import checked_smtp
 from orchestration.retention import Retention, read_retention
 from orchestration.sources.base import SOURCE_NAMES, parse_sources
-from orchestration.webhook import checked_address
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -136,9 +136,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_whole(env, "PORT", 1, 65_535),
         workers=_whole(env, "ATTUNE_WORKERS", 1, 64),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS),
-        alert_webhook=checked_address("ATTUNE_ALERT_WEBHOOK", _text(env, "ATTUNE_ALERT_WEBHOOK")),
+        alert_webhook=_address(env, "ATTUNE_ALERT_WEBHOOK", address_remedy),
         alert_email=_receivers(env),
-        smtp_url=checked_smtp("ATTUNE_SMTP_URL", _text(env, "ATTUNE_SMTP_URL")),
+        smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
         mail_from=_text(env, "ATTUNE_MAIL_FROM"),
     )
 
@@ -162,6 +162,14 @@ def process_environment(settings: Settings) -> dict[str, str]:
 
 def _text(env: Mapping[str, str], name: str) -> str:
     return env.get(name, "").strip() or DEFAULTS[name]
+
+
+def _address(env: Mapping[str, str], name: str, remedy_of: Callable[[str], str | None]) -> str:
+    """An address whose secrets an error must not show."""
+    text = _text(env, name)
+    if remedy := remedy_of(text):
+        raise SettingsError(f"{name} cannot be used: {remedy}.")
+    return text
 
 
 def _directory(env: Mapping[str, str], name: str, default: Path) -> Path:

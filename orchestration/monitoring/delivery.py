@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from email.message import EmailMessage
 
-from orchestration.errors import AttuneError, one_line
-from orchestration.mail import send_mail
+from feature_repo.errors import DeliveryError
+from feature_repo.mail import send_mail
+from feature_repo.webhook import post_json
+from orchestration.errors import one_line
 from orchestration.settings import Settings
-from orchestration.webhook import post_json
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def deliver(settings: Settings, subject: str, lines: Sequence[str]) -> list[str]
                 settings.alert_webhook,
                 {"subject": subject, "text": f"{subject}\n{text}", "lines": list(lines)},
             )
-        except (AttuneError, OSError) as error:
+        except (DeliveryError, OSError) as error:
             problems.append(f"the webhook of ATTUNE_ALERT_WEBHOOK was not told: {one_line(error)}")
     if settings.alert_email:
         message = EmailMessage()
@@ -41,7 +42,7 @@ def deliver(settings: Settings, subject: str, lines: Sequence[str]) -> list[str]
         message.set_content(text + "\n")
         try:
             send_mail(settings.smtp_url, [message])
-        except (AttuneError, OSError) as error:
+        except (DeliveryError, OSError) as error:
             problems.append(f"nobody of ATTUNE_ALERT_EMAIL was told: {one_line(error)}")
     for problem in problems:
         logger.warning("%s", problem)

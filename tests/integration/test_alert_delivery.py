@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from aiosmtpd.controller import Controller
 
-from orchestration.errors import DeliveryError
-from orchestration.mail import send_mail
+from feature_repo.errors import DeliveryError
+from feature_repo.mail import send_mail
+from feature_repo.webhook import SIGNATURE, post_json
 from orchestration.monitoring.series import KPIS
 from orchestration.monitoring.watching import look
 from orchestration.settings import read_settings
-from orchestration.webhook import SIGNATURE, post_json
 from tests.servers import free_port
 
 pytestmark = pytest.mark.integration

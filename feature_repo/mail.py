@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from orchestration.errors import DeliveryError, SettingsError, one_line
+from feature_repo.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,9 @@ def smtp_server(url: str) -> Iterator[smtplib.SMTP]:
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             yield server
     except (smtplib.SMTPException, OSError) as error:
-        raise DeliveryError(f"the mail server {host}:{port} refused ({one_line(error)})") from error
+        raise DeliveryError(
+            f"the mail server {host}:{port} refused ({' '.join(str(error).split())})"
+        ) from error
 
 
 def send_mail(url: str, messages: Iterable[EmailMessage]) -> None:
@@ -48,10 +50,10 @@ def send_mail(url: str, messages: Iterable[EmailMessage]) -> None:
             server.send_message(message)
 
 
-def checked_smtp(name: str, text: str) -> str:
-    """The address, or a `SettingsError` that names the variable and not the password in it."""
+def smtp_remedy(text: str) -> str | None:
+    """What to write instead of a mail server's address that cannot be used; None if it can, or is empty."""
     parts = urlsplit(text)
-    if text and (parts.scheme not in SCHEMES or not parts.hostname):
-        allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise SettingsError(f"{name} cannot be used: use user:password@host:port behind one of {allowed}")
-    return text
+    if not text or (parts.scheme in SCHEMES and parts.hostname):
+        return None
+    allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    return f"use user:password@host:port behind one of {allowed}"

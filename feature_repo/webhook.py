@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from orchestration.errors import DeliveryError, SettingsError
+from feature_repo.errors import DeliveryError
 
 TIMEOUT_SECONDS = 10.0
 SIGNATURE = "X-Attune-Signature"
@@ -46,8 +46,8 @@ def post_json(url: str, payload: Mapping[str, Any], secret: str = "") -> None:
         raise DeliveryError(f"{host} does not answer ({getattr(error, 'reason', error)})") from error
 
 
-def checked_address(name: str, text: str) -> str:
-    """The address, or a `SettingsError` that names the variable and not the rest of the address."""
-    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
-        raise SettingsError(f"{name} cannot be used: use an address such as https://host/path.")
-    return text
+def address_remedy(text: str) -> str | None:
+    """What to write instead of an address that cannot be posted to; None if it can, or is empty."""
+    if not text or (urlsplit(text).scheme in ("http", "https") and urlsplit(text).hostname):
+        return None
+    return "use an address such as https://host/path"

@@ -198,6 +198,31 @@ class Home:
         """The published result of one experiment."""
         return self.experiment_results / f"{experiment_id}.json"
 
+    # campaigns
+
+    @property
+    def campaigns_file(self) -> Path:
+        """Campaigns that the marketer declares."""
+        return self.root / "campaigns.yaml"
+
+    @property
+    def journeys_file(self) -> Path:
+        """Journeys that the marketer declares."""
+        return self.root / "journeys.yaml"
+
+    @property
+    def campaigns(self) -> Path:
+        return self.root / "campaigns"
+
+    @property
+    def campaign_customers(self) -> Path:
+        """Whom campaigns may choose from: one row per customer."""
+        return self.campaigns / "customers.parquet"
+
+    def campaign_run(self, name: str, day: str) -> Path:
+        """What one campaign planned on one day: one row per customer, of either arm."""
+        return self.campaigns / "runs" / name / f"{day}.parquet"
+
     # runs
 
     @property

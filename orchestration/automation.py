@@ -12,7 +12,8 @@ from datetime import UTC, date, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from orchestration.assets import ERASURES, LANDED, RETENTION
+from orchestration.assets import ERASURES, LANDED, RETENTION, SENDING
+from orchestration.campaigns import are_declared
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import one_line
 from orchestration.landing import landed_days
@@ -29,19 +30,21 @@ LAST_PARTITION_TAG = "dagster/asset_partition_range_end"
 
 
 def jobs() -> list[UnresolvedAssetJobDefinition]:
-    """`land` for a range of days, `rebuild` for all that follows from them."""
+    """`land` for a range of days, `rebuild` for all that follows from them; `forget` and `send` aside."""
     landing = dg.AssetSelection.assets(LANDED)
     privacy = dg.AssetSelection.assets(ERASURES, RETENTION)
+    sending = dg.AssetSelection.assets(SENDING)
     return [
         dg.define_asset_job("land", landing, description="Land raw events of a day or a range of days."),
         dg.define_asset_job(
             "rebuild",
-            dg.AssetSelection.all() - landing - privacy,
+            dg.AssetSelection.all() - landing - privacy - sending,
             description="Everything from tables to release, for days whose landed events changed.",
         ),
         dg.define_asset_job(
             "forget", privacy, description="Complete erasures, and remove what is older than it may be kept."
         ),
+        dg.define_asset_job("send", sending, description="Send the messages of campaigns that are due."),
     ]
 
 
@@ -85,6 +88,19 @@ def daily_forgetting(settings: Settings) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Erases whom the service marked, and what is older than it may be kept.",
+    )
+
+
+def regular_sending(settings: Settings) -> dg.ScheduleDefinition:
+    """Every ten minutes: send what is due; it runs once campaigns are declared."""
+    is_wanted = are_declared(settings.home)
+    return dg.ScheduleDefinition(
+        name="regular_sending",
+        job_name="send",
+        cron_schedule="*/10 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING if is_wanted else dg.DefaultScheduleStatus.STOPPED,
+        description="Sends messages of campaigns whose time has come, by mail or webhook.",
     )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,6 +196,37 @@ def promote(
     signature = Signature(by, reason)
     with hold(settings.home.lock):
         force_promotion(settings, signature, kind, version, typer.echo)
+
+
+class CampaignAction(StrEnum):
+    """What `attune campaign` does."""
+
+    RUN = "run"
+    DAILY = "daily"
+    SEND = "send"
+    LIST = "list"
+    DIAGRAM = "diagram"
+
+
+@app.command()
+def campaign(
+    action: Annotated[
+        CampaignAction,
+        typer.Argument(
+            help="run NAME: plan today's messages. daily: plan all, move journeys. send: what is"
+            " due. list: what stands where. diagram NAME: a journey in Mermaid."
+        ),
+    ],
+    name: Annotated[str | None, typer.Argument(help="A campaign, or for `diagram` a journey.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="With run: queue the messages; else drafts.")] = False,
+) -> None:
+    """Plan, send and show campaigns and journeys; nothing leaves the house unless it is told to."""
+    settings = _settings()
+    from orchestration.campaigns import campaign_command, campaign_environment
+
+    words = [action.value, *([name] if name else []), *(["--send"] if send else [])]
+    command = campaign_command(*words)
+    os.execve(command[0], command, campaign_environment(settings))
 
 
 @app.command()

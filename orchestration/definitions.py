@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.assets import RETRIES
 from orchestration.assets.all import downstream_assets
+from orchestration.assets.campaigns import sending_assets
 from orchestration.assets.events import event_assets
 from orchestration.assets.privacy import privacy_assets
 from orchestration.assets.transforms import load_manifest
@@ -17,6 +18,7 @@ from orchestration.automation import (
     failed_runs,
     freshness_checks,
     jobs,
+    regular_sending,
 )
 from orchestration.partitions import daily
 from orchestration.resources import dbt_resource, default_resources
@@ -40,10 +42,10 @@ def build_definitions(settings: Settings, resources: Mapping[str, object] | None
     checks = freshness_checks(events[0])
     real = default_resources(settings) | {"dbt": dbt_resource()}
     return dg.Definitions(
-        assets=[*events, *privacy, *downstream],
+        assets=[*events, *privacy, *downstream, *sending_assets(RETRIES)],
         asset_checks=checks,
         jobs=jobs(),
-        schedules=[daily_landing(settings), daily_forgetting(settings)],
+        schedules=[daily_landing(settings), daily_forgetting(settings), regular_sending(settings)],
         sensors=[
             changed_days(settings),
             failed_runs(settings),

@@ -70,7 +70,7 @@ def serving_environment(
     load_release(settings.home.release(release_id))
     host, port = host or settings.host, port or settings.port
     check_port(host, port, "stop what uses it, or choose another with --host and --port")
-    return _environment(settings) | {
+    return child_environment(settings) | {
         "API_HOST": host,
         "PORT": str(port),
         "ATTUNE_WORKERS": str(workers or settings.workers),
@@ -111,7 +111,7 @@ def run_ui(settings: Settings, dagster_port: int, mlflow_port: int, say: Callabl
     load_manifest(settings.home)
     Models(settings).open()
     # Warnings about libraries' interfaces would bury what the UIs have to say.
-    environment = _environment(settings) | {"PYTHONWARNINGS": "ignore"}
+    environment = child_environment(settings) | {"PYTHONWARNINGS": "ignore"}
     children = [
         subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
         for command in (dagster_command(dagster_port), mlflow_command(settings, mlflow_port))
@@ -147,7 +147,7 @@ def mlflow_command(settings: Settings, port: int) -> list[str]:
     return [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *address]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def child_environment(settings: Settings) -> dict[str, str]:
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**os.environ, **process_environment(settings), "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -54,6 +54,8 @@ STAGES = {
     "release__built": "write release",
     "models__predictions": "predict for every customer",
     "release__current": "release",
+    "campaigns__customers": "choose audiences",
+    "campaigns__messages": "plan campaigns",
     "monitoring__anomalies": "watch figures",
 }
 # Figures of an asset's metadata that are worth a place on its line.

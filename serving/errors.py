@@ -7,7 +7,9 @@ ServingError
 ├── UnusableRelease     the release to serve cannot be read; the start is refused, or the old one stays
 ├── UnusableStore       the operational store is of another version; the start is refused
 ├── StoreUnavailable    503: the operational store does not answer; come again in a second
-├── InvalidExperiments  experiments.yaml cannot be used; the start is refused, or what was in force stays
+├── InvalidDeclarations campaigns.yaml or journeys.yaml cannot be used; names line, field, value and remedy
+│   └── InvalidExperiments  experiments.yaml: the start is refused, or what was in force stays
+├── NothingToSend       a campaign needs what is not there yet: a declaration, the customers, a way to send
 ├── UnknownExperiment   404: no experiment has this id
 ├── ExperimentConflict  409: an experiment does not fit beside the others, or may not be changed so
 ├── EventIdTaken        409: another event has this id
@@ -100,13 +102,21 @@ class StoreUnavailable(ServingError):
         self.problem = problem
 
 
-class InvalidExperiments(ServingError):
-    """The file of experiments cannot be used; `line` is where."""
+class InvalidDeclarations(ServingError):
+    """A file of the operator cannot be used; `line` is where."""
 
     def __init__(self, name: str, line: int | None, problem: str) -> None:
         place = name if line is None else f"{name} line {line}"
         super().__init__(f"{place}: {problem}")
         self.line = line
+
+
+class InvalidExperiments(InvalidDeclarations):
+    """The file of experiments cannot be used."""
+
+
+class NothingToSend(ServingError):
+    """A campaign needs what is not there yet."""
 
 
 class UnknownExperiment(ServingError):

@@ -4,7 +4,7 @@ A value that cannot be used stops the start with the variable's name and what is
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +15,8 @@ import sqlalchemy as sa
 
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
+from feature_repo.mail import smtp_remedy
+from feature_repo.webhook import address_remedy
 from serving.errors import InvalidSetting
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -63,6 +65,8 @@ class Settings:
     `max_discount`, `max_price_increase`: shares of the list price; `margin_floor`: share of the price.
     `quiet_hours`: local hours from and until which no message is sent; `messages_per_week`: for each channel.
     `time_zone`: of customers who did not say theirs.
+    `smtp_url`, `mail_from`: the server that takes e-mail of campaigns, and its sender. `campaign_webhook`:
+    where messages of other channels are posted, and e-mail without a server; `campaign_secret` signs them.
     `erasure_hours`: what a receipt promises: when the batch's files hold an erased customer no more.
     """
 
@@ -100,6 +104,10 @@ class Settings:
     diversity: float = 0.3
     cache_ttl: float = 3600.0
     receipts: bool = True
+    smtp_url: str = field(default="", repr=False)
+    mail_from: str = "attune@localhost"
+    campaign_webhook: str = field(default="", repr=False)
+    campaign_secret: str = field(default="", repr=False)
 
     @property
     def online_deadline_seconds(self) -> float:
@@ -148,6 +156,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         diversity=_number(env, "ATTUNE_DIVERSITY", 0.3, 0, 1),
         cache_ttl=_number(env, "CACHE_TTL", 3600, 0, 86_400),
         receipts=_switch(env, "ATTUNE_RECEIPTS", True),
+        smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
+        mail_from=_text(env, "ATTUNE_MAIL_FROM", "attune@localhost"),
+        campaign_webhook=_address(env, "ATTUNE_CAMPAIGN_WEBHOOK", address_remedy),
+        campaign_secret=_text(env, "ATTUNE_CAMPAIGN_SECRET", ""),
     )
     if settings.api_keys_file is None and not ip_address(settings.host).is_loopback:
         raise InvalidSetting(
@@ -177,6 +189,14 @@ def _switch(env: Mapping[str, str], name: str, default: bool) -> bool:
 def _file(env: Mapping[str, str], name: str) -> Path | None:
     text = _text(env, name, "")
     return Path(text).expanduser().absolute() if text else None
+
+
+def _address(env: Mapping[str, str], name: str, remedy_of: Callable[[str], str | None]) -> str:
+    """An address whose secrets an error must not show."""
+    text = _text(env, name, "")
+    if remedy := remedy_of(text):
+        raise InvalidSetting(name, text.rpartition("@")[2].split("/")[0], remedy)
+    return text
 
 
 def _number(

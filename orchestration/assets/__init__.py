@@ -1,4 +1,5 @@
-"""The assets, a module for each stage: events, transforms, analysis, features, models, release.
+"""The assets, a module for each stage: events, transforms, analysis, features, models, release,
+campaigns.
 
 An asset is thin: it reads inputs, calls one function, returns metadata and check results. Keys are
 `stage/name`, the group is the stage.
@@ -37,4 +38,7 @@ ATTRIBUTION = dg.AssetKey(["analysis", "attribution"])
 EXPERIMENTS = dg.AssetKey(["analysis", "experiments"])
 BUILT_RELEASE = dg.AssetKey(["release", "built"])
 RELEASE = dg.AssetKey(["release", "current"])
+AUDIENCES = dg.AssetKey(["campaigns", "customers"])
+MESSAGES = dg.AssetKey(["campaigns", "messages"])
+SENDING = dg.AssetKey(["campaigns", "sending"])
 ANOMALIES = dg.AssetKey(["monitoring", "anomalies"])

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets.analysis import analysis_assets
+from orchestration.assets.campaigns import campaign_assets
 from orchestration.assets.experiments import experiment_assets
 from orchestration.assets.features import feature_assets
 from orchestration.assets.models import model_assets
@@ -19,7 +20,7 @@ def downstream_assets(
     partitions: dg.DailyPartitionsDefinition,
     retries: dg.RetryPolicy | None,
 ) -> list[dg.AssetsDefinition]:
-    """Transforms, analysis, features, models, release, monitoring. `manifest` is dbt's."""
+    """Transforms, analysis, features, models, release, campaigns, monitoring. `manifest` is dbt's."""
     return [
         *transform_assets(manifest, partitions, retries),
         *analysis_assets(retries),
@@ -27,5 +28,6 @@ def downstream_assets(
         *experiment_assets(retries),
         *model_assets(retries),
         *release_assets(retries),
+        *campaign_assets(retries),
         *monitoring_assets(retries),
     ]

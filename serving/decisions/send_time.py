@@ -5,12 +5,14 @@ A visitor's histogram of hours is shrunk to their segment's, and that to everybo
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from serving.decisions.rates import blended
 
 HOURS = 24
+When = Literal["best", "soonest"] | int
+"""The hour at which they answer most, the first that is not quiet, or one local hour."""
 # Messages that weigh as much as what they are shrunk to.
 SEGMENT_WEIGHT, VISITOR_WEIGHT, EVEN_WEIGHT = 50.0, 12.0, 24.0
 # Before anything is known: people read messages in the morning and in the evening.
@@ -24,6 +26,14 @@ def is_quiet(hour: int, quiet_from: int, quiet_until: int) -> bool:
     if quiet_from < quiet_until:
         return quiet_from <= hour < quiet_until
     return hour >= quiet_from or hour < quiet_until
+
+
+def after_quiet(now: datetime, zone: str, quiet_from: int, quiet_until: int) -> datetime | None:
+    """Now if it is not quiet there, else when the quiet hours end; None if they never do."""
+    place = ZoneInfo(zone)
+    hours = _next_hours(now.astimezone(UTC))
+    awake = (each for each in hours if not is_quiet(each.astimezone(place).hour, quiet_from, quiet_until))
+    return next(awake, None)
 
 
 def hour_shares(own: Sequence[float], segment: Sequence[float], everybody: Sequence[float]) -> list[float]:
@@ -43,7 +53,7 @@ def local_hours(instants: Sequence[int], zone: str) -> list[float]:
 
 def decide(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """When to send. `inputs`: allowed, reason, now (ISO), timezone, quiet_from, quiet_until, sent, cap,
-    cap_days, oldest_sent (ISO or null), own, segment, everybody (24 local hours each).
+    cap_days, oldest_sent (ISO or null), own, segment, everybody (24 local hours each), at (a `When`).
 
     The best of the next 24 hours that are not quiet; ties go to the earlier one. Above the cap the search
     begins when the oldest message of the window has left it.
@@ -60,12 +70,15 @@ def decide(inputs: Mapping[str, Any]) -> dict[str, Any]:
             days=inputs["cap_days"]
         )
         earliest = max(now, left)
+    wanted = inputs.get("at", "best")
     best: tuple[float, datetime] | None = None
     for start in _next_hours(earliest):
         local = start.astimezone(zone)
         if is_quiet(local.hour, inputs["quiet_from"], inputs["quiet_until"]):
             continue
-        if best is None or expected[local.hour] > best[0] + 1e-12:
+        if isinstance(wanted, int) and local.hour != wanted:
+            continue
+        if best is None or (wanted == "best" and expected[local.hour] > best[0] + 1e-12):
             best = (expected[local.hour], start)
     if best is None:
         return {"send": False, "reason": "quiet_hours", "send_at": None, "local_hour": None, "share": None}

@@ -78,12 +78,22 @@ class Messages:
         self._counted_of: str | None = None
 
     async def email(
-        self, user_id: str, signals: Signals, rules: Mapping[str, bool], grid: int, articles: int
+        self,
+        user_id: str,
+        signals: Signals,
+        rules: Mapping[str, bool],
+        grid: int,
+        articles: int,
+        channel: str = "email",
+        lead: str | None = None,
     ) -> dict[str, Any]:
-        """The e-mail for one customer; not to be sent, and not composed, without their consent."""
+        """The e-mail for one customer; not to be sent, and not composed, without their consent.
+
+        `channel`: on which it goes out, for whose consent is asked. `lead`: the item to begin with.
+        """
         desk = self._desk
         visitor = await desk.visitors.read(user_id, signals)
-        reason = _why_not(visitor, "email")
+        reason = why_not(visitor.permissions, visitor.preferences, channel)
         inputs: dict[str, Any] = {
             "send": reason is None,
             "reason": reason,
@@ -92,7 +102,7 @@ class Messages:
             **rules,
         }
         if reason is None:
-            inputs |= await self._blocks(visitor, signals, grid, articles)
+            inputs |= await self._blocks(visitor, signals, grid, articles, lead)
         output, decision_id = desk.decide(EMAIL_KIND, user_id, inputs, email.decide)
         is_personal = reason is None and visitor.personalized
         return {
@@ -134,13 +144,19 @@ class Messages:
         }
 
     async def send_time(
-        self, user_id: str, signals: Signals, channel: str, zone: str | None, now: datetime | None = None
+        self,
+        user_id: str,
+        signals: Signals,
+        channel: str,
+        zone: str | None,
+        now: datetime | None = None,
+        at: send_time.When = "best",
     ) -> dict[str, Any]:
-        """When to send the next message on a channel, or why not to send one."""
+        """When to send the next message on a channel, or why not to send one; `at` may bind the hour."""
         desk, policy = self._desk, self._policy
         visitor = await desk.visitors.read(user_id, signals)
         zone = zone or str(visitor.preferences.get("timezone") or policy.time_zone)
-        reason = _why_not(visitor, channel)
+        reason = why_not(visitor.permissions, visitor.preferences, channel)
         is_personal = reason is None and visitor.personalized and self._flags.enabled(FLAG)
         own, sent, is_known = await self._own_hours(visitor, channel, zone, is_personal)
         everybody = self._hours(channel, None, zone)
@@ -161,6 +177,7 @@ class Messages:
             "own": own,
             "segment": segment,
             "everybody": everybody,
+            "at": at,
         }
         output, decision_id = desk.decide(SEND_TIME_KIND, user_id, inputs, send_time.decide)
         return {
@@ -223,11 +240,15 @@ class Messages:
             found = [counted + new for counted, new in zip(found, live, strict=True)]
         return _local(found, zone)
 
-    async def _blocks(self, visitor: Visitor, signals: Signals, grid: int, articles: int) -> dict[str, Any]:
+    async def _blocks(
+        self, visitor: Visitor, signals: Signals, grid: int, articles: int, lead: str | None
+    ) -> dict[str, Any]:
         """Name, offer, hero, grid, articles and proof for one customer."""
         desk = self._desk
         picks = await desk.recommend(visitor.visitor_id, grid + 1, signals, EMAIL_KIND)
         items = [item["item_id"] for item in picks["recommendations"]]
+        if lead is not None and visitor.personalized and lead in desk.release.index.position:
+            items = [lead, *(item for item in items if item != lead)][: grid + 1]
         name = await self._name_of(visitor.visitor_id) if visitor.personalized else None
         return {
             "name": name,
@@ -304,11 +325,11 @@ def counted_hours(release: ServedRelease) -> dict[tuple[str, str | None], list[f
     return found
 
 
-def _why_not(visitor: Visitor, channel: str) -> str | None:
+def why_not(permissions: Permissions, preferences: Mapping[str, Any], channel: str) -> str | None:
     """Why this channel may not be used for this visitor; None if it may."""
-    if channel not in visitor.permissions.channels:
+    if channel not in permissions.channels:
         return f"no_consent_for_{channel}"
-    notifications = visitor.preferences.get("notifications")
+    notifications = preferences.get("notifications")
     if isinstance(notifications, Mapping) and notifications.get(channel) is False:
         return f"{channel}_turned_off"
     return None

@@ -26,7 +26,7 @@ PAGE_ROWS = 1000
 READ_SECONDS = 10.0
 DUCKDB_SETTINGS: dict[str, str | int | float | list[str]] = {"threads": 1, "memory_limit": "512MB"}
 # What a run landed, published and predicted; the other files hold nobody, or the same rows once more.
-EXPORTED = ("landing/", "marts/", "features/")
+EXPORTED = ("landing/", "marts/", "features/", "campaigns/")
 
 Row = dict[str, Any]
 Views = Callable[[], Mapping[str, Sequence[str]]]

@@ -1,0 +1,89 @@
+"""`python -m serving.campaigns`: plan, send, show. `attune campaign` starts it in the settings' environment.
+
+    run NAME [--send]   plan today's messages of a campaign; drafts, unless --send queues them
+    daily               plan every campaign that runs today, and move customers through their journeys
+    send                send what is queued and due
+    list                campaigns and journeys, and how many messages and customers stand where
+    diagram NAME        a journey as a Mermaid diagram
+
+Prints one JSON object, `diagram` its text.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from serving.campaigns.definitions import Campaign, read_campaigns
+from serving.errors import NothingToSend, ServingError
+from serving.logs import configure_logs
+from serving.settings import Settings, read_settings
+
+
+def main() -> None:
+    """Parse, do, print; what can be expected to fail is one line and exit code 1."""
+    parser = argparse.ArgumentParser(prog="attune campaign", description="Campaigns and journeys.")
+    parser.add_argument("action", choices=("run", "daily", "send", "list", "diagram"))
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--send", action="store_true", help="queue the messages, not only draft them")
+    asked = parser.parse_args()
+    try:
+        settings = read_settings()
+        configure_logs(settings.log_level)
+        print(answer(settings, asked.action, asked.name, asked.send))  # noqa: T201 (a command's answer)
+    except ServingError as error:
+        sys.exit(f"error: {error}")
+
+
+def answer(settings: Settings, action: str, name: str | None, send: bool) -> str:
+    """What the command prints."""
+    if action == "diagram":
+        from serving.campaigns.journeys import diagram, named, read_journeys
+
+        return diagram(named(read_journeys(settings.home), name))
+    work = {"run": _run, "daily": _daily, "send": _send, "list": _list}[action]
+    found = asyncio.run(work(settings, name, send))
+    return json.dumps(found, indent=2, default=str)
+
+
+async def _run(settings: Settings, name: str | None, send: bool) -> dict[str, Any]:
+    from serving.campaigns.process import planning
+
+    campaign = _named(settings, name)
+    async with planning(settings) as planner:
+        plan = await planner.run(campaign, datetime.now(UTC).date(), send)
+    return plan.summary()
+
+
+async def _daily(settings: Settings, name: str | None, send: bool) -> dict[str, Any]:
+    from serving.campaigns.process import daily
+
+    return await daily(settings, datetime.now(UTC))
+
+
+async def _send(settings: Settings, name: str | None, send: bool) -> dict[str, Any]:
+    from serving.campaigns.process import sending
+
+    async with sending(settings) as sender:
+        return dict(await sender.send_due())
+
+
+async def _list(settings: Settings, name: str | None, send: bool) -> dict[str, Any]:
+    from serving.campaigns.process import overview
+
+    return await overview(settings)
+
+
+def _named(settings: Settings, name: str | None) -> Campaign:
+    campaigns = read_campaigns(settings.home.campaigns_file)
+    found = next((each for each in campaigns if each.name == name), None)
+    if found is None:
+        known = ", ".join(each.name for each in campaigns) or "none"
+        raise NothingToSend(f"campaign={name!r} is not in {settings.home.campaigns_file}; it has {known}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -173,14 +173,15 @@ class AlsSourceConfig:
     def _model(self, seed: int):  # type: ignore[no-untyped-def]  # implicit publishes no types
         from implicit.cpu.als import AlternatingLeastSquares
 
-        return AlternatingLeastSquares(
-            factors=self.factors,
-            regularization=self.regularization,
-            alpha=1.0,
-            iterations=self.iterations,
-            random_state=seed,
-            num_threads=usable_cores(),
-        )
+        with threadpool_limits(limits=1, user_api="blas"):  # or it warns that it would be slow
+            return AlternatingLeastSquares(
+                factors=self.factors,
+                regularization=self.regularization,
+                alpha=1.0,
+                iterations=self.iterations,
+                random_state=seed,
+                num_threads=usable_cores(),
+            )
 
     def _weights(self, history: History, step_decay: float | None) -> sparse.csr_matrix:
         weights = history.decayed(self.half_life, step_decay).copy()

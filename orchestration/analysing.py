@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from orchestration.errors import NothingToDo
 from orchestration.marts import current_manifest
 from orchestration.parquet_files import write_atomically
 from training.attribution import Arm, count_transitions, incremental_revenue, removal_effects, shares
+from training.campaign_results import campaign_result
 from training.errors import NotEnoughData
 
 JOURNEY_DAYS = 90
+CAMPAIGN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 WINDOW_DAYS = 30
 """As var `attribution_window_days` of the transforms."""
 
@@ -49,6 +52,33 @@ EFFECTS_SCHEMA = pa.schema(
 """One row per campaign and day of sending with a held-out arm: what it earned in the window after, over what
 its customers spend anyway. Rows, and variances, may be added."""
 
+RESULTS_SCHEMA = pa.schema(
+    [
+        pa.field("campaign_id", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("first_date", pa.date32(), nullable=False),
+        pa.field("last_date", pa.date32(), nullable=False),
+        pa.field("treated_users", pa.int64(), nullable=False),
+        pa.field("held_out_users", pa.int64(), nullable=False),
+        pa.field("treated_conversion", pa.float64(), nullable=False),
+        pa.field("held_out_conversion", pa.float64(), nullable=False),
+        pa.field("conversion_difference", pa.float64(), nullable=False),
+        pa.field("conversion_low", pa.float64(), nullable=False),
+        pa.field("conversion_high", pa.float64(), nullable=False),
+        pa.field("conversion_always_low", pa.float64()),
+        pa.field("conversion_always_high", pa.float64()),
+        pa.field("p_value", pa.float64(), nullable=False),
+        pa.field("incremental_revenue", pa.float64(), nullable=False),
+        pa.field("revenue_low", pa.float64(), nullable=False),
+        pa.field("revenue_high", pa.float64(), nullable=False),
+        pa.field("is_ratio_as_planned", pa.bool_()),
+    ]
+)
+"""One row per campaign and channel with a held-out arm, over all days of sending whose window is over."""
+
+MESSAGE_DAYS = 7
+"""As var `campaign_window_days` of the transforms."""
+
 ARM_COLUMNS = (
     "user_count",
     "revenue",
@@ -60,7 +90,7 @@ ARM_COLUMNS = (
 
 
 def analyse_attribution(home: Home) -> dict[str, Any]:
-    """Writes `channel_credit` and `campaign_effects`; says how much there is. Raises NothingToDo."""
+    """Writes `channel_credit`, `campaign_effects` and `campaign_results`. Raises NothingToDo."""
     manifest = current_manifest(home)
     if manifest is None or manifest.data_until is None:
         raise NothingToDo("no tables are published; materialize transforms/marts first.")
@@ -68,9 +98,12 @@ def analyse_attribution(home: Home) -> dict[str, Any]:
     effects = campaign_effects(home)
     write_atomically(home.analysis("channel_credit"), credit)
     write_atomically(home.analysis("campaign_effects"), effects)
+    results = campaign_results(home, manifest.data_until)
+    write_atomically(home.analysis("campaign_results"), results)
     return {
         "channels": credit.num_rows,
         "campaigns": effects.num_rows,
+        "campaigns_measured": results.num_rows,
         "incremental_revenue": round(sum(effects["incremental_revenue"].to_pylist()), 2),
     }
 
@@ -136,6 +169,37 @@ def _effects(sums: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "incremental_revenue": effect.incremental_revenue,
             "variance": effect.variance,
         }
+
+
+def campaign_results(home: Home, data_until: date) -> pa.Table:
+    """What each campaign caused, over the days of sending whose window is over by then."""
+    sums = pq.read_table(home.mart("campaigns_daily")).to_pandas()
+    closed = sums[
+        pd.to_datetime(sums["event_date"]) <= pd.Timestamp(data_until - timedelta(days=MESSAGE_DAYS))
+    ]
+    rows = []
+    for (campaign, channel), days in closed.groupby(["campaign_id", "channel"], sort=True):
+        totals = days.groupby("arm")[[*ARM_COLUMNS, "buyer_count"]].sum()
+        arms = {
+            arm: Arm(int(row["user_count"]), *row[list(ARM_COLUMNS[1:])]) for arm, row in totals.iterrows()
+        }
+        buyers = {arm: int(count) for arm, count in totals["buyer_count"].items()}
+        found = campaign_result(arms, buyers, planned_share(home, str(campaign)))
+        if found is not None:
+            span = {"first_date": days["event_date"].min(), "last_date": days["event_date"].max()}
+            rows.append({"campaign_id": campaign, "channel": channel, **span, **found})
+    return pa.Table.from_pylist(rows, RESULTS_SCHEMA)
+
+
+def planned_share(home: Home, campaign: str) -> float | None:
+    """The control share of our own campaign's plans, if it was one share all the time."""
+    if not CAMPAIGN_NAME.fullmatch(campaign):  # an event may name anything, and this becomes a folder
+        return None
+    plans = sorted(home.campaign_run(campaign, "any").parent.glob("*.parquet"))
+    shares = {
+        share for path in plans for share in pq.read_table(path, columns=["control_share"])[0].to_pylist()
+    }
+    return shares.pop() if len(shares) == 1 else None
 
 
 def _days(home: Home, mart: str, first: Any, columns: list[str]) -> pd.DataFrame:

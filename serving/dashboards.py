@@ -213,6 +213,8 @@ def campaigns(sheet: Sheet) -> None:
     sheet.series("messages_sent", "open_rate", "message_click_rate")
     sheet.by("campaigns", "campaign_id", (*sent, *caused))
     sheet.by("by_channel", "channel", (*sent, *caused))
+    results = sheet.book.many("select * from campaign_results order by campaign_id, channel")
+    sheet.table("campaign_results", results, CAMPAIGN_COLUMNS, "analysis/attribution")
     _marketing(sheet)
 
 
@@ -437,6 +439,33 @@ DROP_OFF_COLUMNS = {
     "step": Column("text", "Last step of a visit, or its eighth."),
     "visits": Column("visits", "Visits that ended there."),
     "share": Column("share", "Share of the times that the step was taken."),
+}
+CAMPAIGN_COLUMNS = {
+    "campaign_id": Column(
+        "text", "Campaign with customers held out, over all its days, whatever the period."
+    ),
+    "channel": Column("text", "Channel of its messages."),
+    "first_date": Column("day", "First day of sending that counts."),
+    "last_date": Column("day", "Last one: the week after it is over."),
+    "treated_users": Column("users", "Customers who were sent it, once for each day of sending."),
+    "held_out_users": Column("users", "Customers who were held out, as often."),
+    "treated_conversion": Column("share", "Share of those sent it with an order in the week after."),
+    "held_out_conversion": Column("share", "Share of those held out with an order in the same week."),
+    "conversion_difference": Column("share", "The former less the latter: what the campaign caused."),
+    "conversion_low": Column("share", "Lower end of its 95 % interval, for one look at the end."),
+    "conversion_high": Column("share", "Upper end of it."),
+    "conversion_always_low": Column("share", "Lower end of the interval that holds however often one looks."),
+    "conversion_always_high": Column("share", "Upper end of it; from 100 customers in each arm on."),
+    "p_value": Column("probability", "Of a difference this large, either way, if the campaign did nothing."),
+    "incremental_revenue": Column(
+        "currency",
+        "Revenue of the week after over what its customers spend anyway, less what prior spend explains.",
+    ),
+    "revenue_low": Column("currency", "Lower end of its 95 % interval."),
+    "revenue_high": Column("currency", "Upper end of it."),
+    "is_ratio_as_planned": Column(
+        "yes or no", "Whether the arms have the planned shares; if not, believe none of this. Empty: unknown."
+    ),
 }
 COHORT_COLUMNS = {
     "cohort_month": Column("text", "Month of the first event, by its first day."),

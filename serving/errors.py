@@ -105,6 +105,8 @@ class StoreUnavailable(ServingError):
 class InvalidDeclarations(ServingError):
     """A file of the operator cannot be used; `line` is where."""
 
+    status = 503
+
     def __init__(self, name: str, line: int | None, problem: str) -> None:
         place = name if line is None else f"{name} line {line}"
         super().__init__(f"{place}: {problem}")
@@ -116,7 +118,9 @@ class InvalidExperiments(InvalidDeclarations):
 
 
 class NothingToSend(ServingError):
-    """A campaign needs what is not there yet."""
+    """A campaign or journey needs what is not there yet, or is not there itself."""
+
+    status = 404
 
 
 class UnknownExperiment(ServingError):

@@ -41,6 +41,11 @@ ANALYSES = {
     " first_date date, last_date date",
     "campaign_effects": "event_date date, campaign_id varchar, channel varchar, treated_users bigint,"
     " held_out_users bigint, incremental_revenue double, variance double",
+    "campaign_results": "campaign_id varchar, channel varchar, first_date date, last_date date,"
+    " treated_users bigint, held_out_users bigint, treated_conversion double, held_out_conversion double,"
+    " conversion_difference double, conversion_low double, conversion_high double,"
+    " conversion_always_low double, conversion_always_high double, p_value double,"
+    " incremental_revenue double, revenue_low double, revenue_high double, is_ratio_as_planned boolean",
 }
 """Analyses and their columns; one that was not made yet is empty."""
 PREDICTIONS = (

@@ -10,6 +10,7 @@ from feature_repo.layout import Home
 from serving.access.keys import Keyring, read_keys
 from serving.access.rate_limit import RateLimiter
 from serving.analytics import Analytics
+from serving.campaigns.overview import Campaigns
 from serving.decision_log import DecisionLog
 from serving.experiments.arms import Experiments
 from serving.experiments.results import Results
@@ -65,6 +66,7 @@ class Runtime:
     experiments: Experiments
     results: Results
     analytics: Analytics
+    campaigns: Campaigns
     rules: BusinessRules
     decision_log: DecisionLog
     storefront: Storefront
@@ -213,6 +215,7 @@ async def open_runtime(
         experiments=experiments,
         results=Results(settings.home),
         analytics=analytics,
+        campaigns=Campaigns(database, settings.home),
         rules=rules,
         decision_log=decision_log,
         storefront=storefront,

@@ -180,13 +180,15 @@ _of_a_period(
     lambda analytics, question: analytics.personalization(question),
     "The parts of `GET /analytics/recommendation-performance`; `live`: what the latest answers rested on.",
 )
-_of_a_period(
-    "/dashboard/campaigns",
-    "Campaigns: sent, opened, what they caused; revenue credited to channels",
-    _table("campaigns"),
-    "By campaign and channel, with the incremental revenue from customers who were held out, and credit by"
-    " five rules and a Markov chain beside it.",
-)
+for _path in ("/analytics/campaign-performance", "/dashboard/campaigns"):
+    _of_a_period(
+        _path,
+        "Campaigns: sent, opened, what they caused; revenue credited to channels",
+        _table("campaigns"),
+        "By campaign and channel, with the incremental revenue from customers who were held out, and credit"
+        " by five rules and a Markov chain beside it. `campaign_results`: conversion and revenue of both arms"
+        " over all days of each campaign, with intervals for one look and for any number of looks.",
+    )
 _of_a_period(
     "/dashboard/journeys",
     "Journeys: the funnel, common paths, what follows what, where visits end",

@@ -16,6 +16,7 @@ from serving.api import (
     analytics,
     behavior,
     bundles,
+    campaigns,
     consent,
     content,
     customers,
@@ -84,6 +85,7 @@ def create_application() -> FastAPI:
     application.include_router(experience.router)
     application.include_router(search.router)
     application.include_router(messages.router)
+    application.include_router(campaigns.router)
     application.include_router(offers.router)
     application.include_router(pricing.router)
     application.include_router(bundles.router)

@@ -71,9 +71,10 @@ async def _send(settings: Settings, name: str | None, send: bool) -> dict[str, A
 
 
 async def _list(settings: Settings, name: str | None, send: bool) -> dict[str, Any]:
-    from serving.campaigns.process import overview
+    from serving.campaigns.process import looking
 
-    return await overview(settings)
+    async with looking(settings) as campaigns:
+        return await campaigns.describe()
 
 
 def _named(settings: Settings, name: str | None) -> Campaign:

@@ -226,7 +226,7 @@ class Sender:
         message = {**message, "content": orjson.loads(message["content"])}
         if message["arm"] == CONTROL:
             await self._report(message, "campaign_holdout", now)
-            await self._settle(message, state=HELD_OUT, done_at=_micros(now))
+            await self._settle(message, state=HELD_OUT, reason=None, done_at=_micros(now))
             return HELD_OUT
         return await self._deliver(message, way, address, now)
 

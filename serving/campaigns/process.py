@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from feature_repo.event_log import operational_url
-from feature_repo.layout import Home
 from serving.campaigns.definitions import JOURNEY, read_campaigns
 from serving.campaigns.delivery import Gate, Sender, ways_out
-from serving.campaigns.journeys import Mover, diagram, read_journeys
+from serving.campaigns.journeys import Mover, read_journeys
+from serving.campaigns.overview import Campaigns
 from serving.campaigns.planning import Planner
 from serving.flags import Flags
 from serving.metrics import Metrics
@@ -20,7 +20,6 @@ from serving.people.tombstones import Tombstones
 from serving.releases import find_release, read_release
 from serving.runtime import Runtime, open_runtime
 from serving.settings import Settings
-from serving.store import campaigns as store
 from serving.store.database import Database
 from serving.tracking import Tracker
 
@@ -92,31 +91,12 @@ async def daily(settings: Settings, now: datetime) -> dict[str, Any]:
     return found
 
 
-async def overview(settings: Settings) -> dict[str, Any]:
-    """Campaigns and journeys as they are declared, and how many messages and customers stand where."""
+@asynccontextmanager
+async def looking(settings: Settings) -> AsyncIterator[Campaigns]:
+    """The overview of the home."""
     url = operational_url(settings.home, settings.database_url)
     database = Database.open(url, Metrics(), DATABASE_SECONDS)
     try:
-        return await described(settings.home, database)
+        yield Campaigns(database, settings.home)
     finally:
         await database.close()
-
-
-async def described(home: Home, database: Database) -> dict[str, Any]:
-    """The same over a store that is open."""
-    messages = await database.read(store.counts)
-    customers = await database.read(store.journey_counts)
-    return {
-        "campaigns": [
-            {**each.model_dump(mode="json", by_alias=True), "messages": messages.get(each.name, {})}
-            for each in read_campaigns(home.campaigns_file)
-        ],
-        "journeys": [
-            {
-                "name": each.name,
-                "customers": customers.get(each.name, {}),
-                "diagram": diagram(each, customers.get(each.name, {})),
-            }
-            for each in read_journeys(home)
-        ],
-    }

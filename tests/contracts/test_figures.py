@@ -7,7 +7,7 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.analysing import CREDIT_SCHEMA, EFFECTS_SCHEMA
+from orchestration.analysing import CREDIT_SCHEMA, EFFECTS_SCHEMA, RESULTS_SCHEMA
 from orchestration.figures import read_figures
 from orchestration.marts import TRANSFORMS
 
@@ -26,7 +26,8 @@ def tables() -> duckdb.DuckDBPyConnection:
         [model] = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
         columns = [f"{each['name']} {_sql_type(each['data_type'])}" for each in model["columns"]]
         connection.execute(f"create table {model['name']} ({', '.join(columns)})")
-    for name, schema in (("channel_credit", CREDIT_SCHEMA), ("campaign_effects", EFFECTS_SCHEMA)):
+    schemas = {"channel_credit": CREDIT_SCHEMA, "campaign_effects": EFFECTS_SCHEMA}
+    for name, schema in (schemas | {"campaign_results": RESULTS_SCHEMA}).items():
         connection.register(name, schema.empty_table())
     return connection
 

@@ -25,7 +25,6 @@ from serving.campaigns.process import planner_of, sending
 from serving.people.consent import Change
 from serving.people.permissions import NO_SIGNALS
 from serving.settings import Settings
-from serving.store import campaigns as store
 from serving.store.campaigns import campaign_messages, journey_customers
 from serving.store.customers import insert_customer
 from tests.served import Served, served
@@ -201,7 +200,7 @@ def test_a_campaign_is_drafted_released_sent_once_and_measured(
         assert found[bounced] == ("failed", "the mail server refused it (550)")
         assert found[revoked] == ("skipped", "no_consent_for_email")
         assert erased not in found
-        assert {found[each] for each in control} == {("held_out", "quiet_hours")}
+        assert {found[each] for each in control} == {("held_out", None)}
 
         # what was sent and who was held out is in the log, for the effect
         assert await logged(running, "email_sent") == {*others, busy}
@@ -271,7 +270,13 @@ def test_a_journey_moves_each_customer_once(tmp_path: Path) -> None:
 
         found = await running.runtime.database.read(where)
         assert found == {"anna": ("done", True), "bert": ("pause", False)}
-        assert await running.runtime.database.read(store.counts) == {"welcome": {"queued": 2}}
+        shown = (await running.client.get("/api/v1/campaigns")).json()
+        assert [each["messages"] for each in shown["campaigns"]] == [{}, {"queued": 2}]
+        assert shown["journeys"][0]["customers"] == {"done": 1, "pause": 1}
+        drawn = await running.client.get("/api/v1/journeys/hello/diagram")
+        assert "pause: pause - wait 3 days (1)" in drawn.text
+        unknown = await running.client.get("/api/v1/journeys/bye/diagram")
+        assert (unknown.status_code, "there is hello" in unknown.json()["detail"]) == (404, True)
 
     asyncio.run(_within(scenario))
 

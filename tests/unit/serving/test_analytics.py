@@ -223,12 +223,16 @@ def test_a_campaign_says_what_it_caused_only_where_somebody_was_held_out(tmp_pat
         path = Home(tmp_path).analysis("campaign_effects")
         path.parent.mkdir()
         pq.write_table(pa.Table.from_pylist([effect]), path)
+        result = {"campaign_id": "c1", "channel": "email", "first_date": DAYS[1], "conversion_low": -0.01}
+        pq.write_table(pa.Table.from_pylist([result]), path.with_name("campaign_results.parquet"))
         await analytics.refresh()
         answer = await analytics.dashboard("campaigns")
         assert value(answer, "incremental_revenue") == 20.0
         assert value(answer, "incremental_revenue_error") == pytest.approx(3.92)
         assert answer["figures"]["incremental_revenue"]["source_asset"] == "analysis/attribution"
         assert rows_by(answer, "campaigns")["c1"]["incremental_revenue"] == 20.0
+        shown = rows_by(answer, "campaign_results")["c1"]
+        assert (shown["conversion_low"], shown["first_date"]) == (-0.01, str(DAYS[1]))
 
     run(tmp_path, scenario)
 

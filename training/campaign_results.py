@@ -26,7 +26,8 @@ TREATED, HELD_OUT = "treated", "held_out"
 def buying_share(users: int, buyers: int) -> effects.Arm:
     """The arm of a metric that is 1 for who bought and 0 for the others."""
     share = buyers / users
-    return effects.Arm(np.float64(users), np.float64(share), np.float64(share * (1 - share) / (users - 1)))
+    values = (users, share, share * (1 - share) / (users - 1))
+    return effects.Arm(*(np.asarray(value, dtype=np.float64) for value in values))
 
 
 def campaign_result(

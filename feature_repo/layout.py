@@ -219,9 +219,14 @@ class Home:
         """Whom campaigns may choose from: one row per customer."""
         return self.campaigns / "customers.parquet"
 
+    @property
+    def campaign_runs(self) -> Path:
+        """Plans: a folder for each campaign."""
+        return self.campaigns / "runs"
+
     def campaign_run(self, name: str, day: str) -> Path:
         """What one campaign planned on one day: one row per customer, of either arm."""
-        return self.campaigns / "runs" / name / f"{day}.parquet"
+        return self.campaign_runs / name / f"{day}.parquet"
 
     # runs
 

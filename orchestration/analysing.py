@@ -195,7 +195,7 @@ def planned_share(home: Home, campaign: str) -> float | None:
     """The control share of our own campaign's plans, if it was one share all the time."""
     if not CAMPAIGN_NAME.fullmatch(campaign):  # an event may name anything, and this becomes a folder
         return None
-    plans = sorted(home.campaign_run(campaign, "any").parent.glob("*.parquet"))
+    plans = list((home.campaign_runs / campaign).glob("*.parquet"))
     shares = {
         share for path in plans for share in pq.read_table(path, columns=["control_share"])[0].to_pylist()
     }

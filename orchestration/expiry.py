@@ -1,5 +1,7 @@
 """What is older than it may be kept is removed: landed events, quarantine, landed log rows and decisions.
 
+Of campaigns' messages what they said is removed; that somebody got one stays, for caps and for the effect.
+
 Tables that were computed from it stay as they are until something else rebuilds them. Landing applies the
 same policy, so what is removed here does not come back from its source.
 """
@@ -10,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from datetime import date
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
@@ -24,6 +27,7 @@ from feature_repo.layout import Home
 from orchestration.completion import read_note, write_note
 from orchestration.errors import PipelineError, one_line
 from orchestration.landing import QUARANTINE_SCHEMA, landed_days, quarantine_path
+from orchestration.parquet_files import read_metadata, write_atomically
 from orchestration.retention import Retention
 from orchestration.rewriting import landed_files, shrink_day, steady_days
 from orchestration.settings import Settings
@@ -33,6 +37,8 @@ from orchestration.sources.event_log import Mark, decision_table
 IDS_A_QUERY = 500
 # What became of decisions; the events behind it are landed by themselves.
 outcome_table = sa.table("decision_outcomes", *map(sa.column, ("sequence", "at")))
+message_table = sa.table("campaign_messages", *map(sa.column, ("planned_at", "content")))
+SAID_NOTHING = "{}"
 
 
 @dataclass(frozen=True)
@@ -43,17 +49,18 @@ class Expired:
     quarantined: int = 0
     log: int = 0
     decisions: int = 0
+    messages: int = 0
 
     @property
     def total(self) -> int:
-        return self.events + self.quarantined + self.log + self.decisions
+        return self.events + self.quarantined + self.log + self.decisions + self.messages
 
 
 def expire(settings: Settings) -> Expired:
     """Applies the retention of the settings; the caller holds the home's lock. Again, it finds nothing."""
     landed, quarantined = expire_landed(settings.home, settings.retention)
-    log, decisions = expire_stored(settings)
-    return Expired(landed, quarantined, log, decisions)
+    log, decisions, messages = expire_stored(settings)
+    return Expired(landed, quarantined, log, decisions, messages + expire_plans(settings))
 
 
 def expire_landed(home: Home, retention: Retention) -> tuple[int, int]:
@@ -94,18 +101,40 @@ def _state(retention: Retention, day: date, last_day: date) -> tuple[bool, tuple
     return rest, tuple(others), retention.keeps_quarantine(day, last_day)
 
 
-def expire_stored(settings: Settings) -> tuple[int, int]:
-    """Rows of the event log and decisions that are landed and older than they are kept there."""
+def expire_plans(settings: Settings) -> int:
+    """Rows of plans whose content is removed: as old as decisions may be, seen from the newest plan."""
+    days, plans = settings.retention.decisions, sorted(settings.home.campaign_runs.glob("*/*.parquet"))
+    if days is None or not plans:
+        return 0
+    newest = max(date.fromisoformat(path.stem) for path in plans)
+    count = 0
+    for path in plans:
+        if (newest - date.fromisoformat(path.stem)).days <= days:
+            continue
+        table = pq.ParquetFile(path).read()
+        said = table.num_rows - table["content"].null_count
+        if said:
+            for name in ("content", "subject"):
+                nothing = pa.nulls(table.num_rows, pa.string())
+                table = table.set_column(table.schema.get_field_index(name), name, nothing)
+            write_atomically(path, table, read_metadata(path))
+            count += said
+    return count
+
+
+def expire_stored(settings: Settings) -> tuple[int, int, int]:
+    """Rows of the event log and decisions that are landed and older than they are kept there; and messages
+    whose content was."""
     home, retention = settings.home, settings.retention
     url = settings.operational_url
     mark = Mark.read(home)
     if not store_exists(url):
-        return 0, 0
+        return 0, 0, 0
     engine = open_engine(url, writes=True, poolclass=NullPool)
     try:
         with engine.begin() as connection:
             names = set(sa.inspect(connection).get_table_names())
-            log = decisions = 0
+            log = decisions = messages = 0
             if events.name in names and retention.log is not None:
                 log = _purge(
                     connection,
@@ -126,7 +155,9 @@ def expire_stored(settings: Settings) -> tuple[int, int]:
                 decisions += _purge(
                     connection, outcome_table, table.sequence, table.at, sys.maxsize, retention.decisions
                 )
-            return log, decisions
+            if message_table.name in names and retention.decisions is not None:
+                messages = _silence(connection, retention.decisions)
+            return log, decisions, messages
     except SQLAlchemyError as error:
         cause = one_line(getattr(error, "orig", None) or error)
         raise PipelineError(f"retention: the operational store refused ({cause}); run again.") from error
@@ -148,6 +179,16 @@ def _purge(
         return 0
     too_old = written_at < newest - days * DAY_MICROS
     return int(connection.execute(sa.delete(table).where(sequence <= until, too_old, *conditions)).rowcount)
+
+
+def _silence(connection: sa.Connection, days: int) -> int:
+    """Empties old messages; none of them is sent any more."""
+    table = message_table.c
+    newest = connection.execute(sa.select(sa.func.max(table.planned_at))).scalar() or 0
+    is_old = (table.planned_at < newest - days * DAY_MICROS) & (table.content != SAID_NOTHING)
+    return int(
+        connection.execute(sa.update(message_table).where(is_old).values(content=SAID_NOTHING)).rowcount
+    )
 
 
 def _refused_ids(home: Home) -> list[str]:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -17,11 +18,13 @@ from orchestration.errors import SettingsError
 from orchestration.expiry import expire, expire_landed
 from orchestration.landing import Keeping, land_days, landed_days, landing_summary
 from orchestration.marts import MartsManifest, _to_json, current_manifest
+from orchestration.parquet_files import write_atomically
 from orchestration.retention import DEFAULTS, KEEP_ALL, Retention, read_retention
 from orchestration.settings import read_settings
 from orchestration.sources.event_log import EventLogSource
+from serving.store.campaigns import campaign_messages
 from tests.factories import ListSource, view
-from tests.operational_store import OperationalStore
+from tests.operational_store import OperationalStore, micros
 
 LAST = date(2025, 3, 31)
 SHORT = Retention(events=20, by_type={"search": 5, "purchase": None}, quarantine=10, log=5, decisions=5)
@@ -121,6 +124,35 @@ def test_log_rows_go_once_they_are_landed_and_old(home: Home) -> None:
         assert connection.execute(sa.select(events.c.event_id)).scalars().all() == ["new"]
     land_days(home, EventLogSource.open(home, settings.operational_url))
     assert kept(home) == {"old", "new", "d1:1", "d2:1"}
+
+
+def test_old_messages_of_campaigns_say_nothing_and_count_all_the_same(home: Home) -> None:
+    store = OperationalStore(home)
+    for name, age in (("old", 10), ("new", 0)):
+        row = {column.name: "x" for column in campaign_messages.columns} | {
+            "message_id": name,
+            "run_date": name,
+        }
+        row |= {"planned_at": micros(instant(age)), "due_at": 0, "done_at": 0, "attempts": 1, "cost": 0.0}
+        with store.writing() as connection:
+            connection.execute(sa.insert(campaign_messages).values(row))
+        path = home.campaign_run("spring", str(LAST - timedelta(days=age)))
+        plan = pa.table({"user_id": ["u1"], "content": ["{1}"], "subject": ["Hello"], "control_share": [0.1]})
+        write_atomically(path, plan, {"declaration": "abc"})
+    assert expire(_settings(home)).messages == 2
+    assert expire(_settings(home)).total == 0
+    with store.writing() as connection:
+        said = dict(
+            connection.execute(sa.select(campaign_messages.c.message_id, campaign_messages.c.content)).all()
+        )
+    assert said == {"old": "{}", "new": "x"}
+    old, new = (pq.ParquetFile(path).read() for path in sorted(home.campaign_runs.glob("*/*.parquet")))
+    assert (old["content"][0].as_py(), old["subject"][0].as_py(), old["user_id"][0].as_py()) == (
+        None,
+        None,
+        "u1",
+    )
+    assert (new["content"][0].as_py(), old.schema.metadata) == ("{1}", {b"declaration": b"abc"})
 
 
 def test_the_defaults_can_be_changed_by_a_file(tmp_path: Path) -> None:

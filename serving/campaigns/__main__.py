@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--send", action="store_true", help="queue the messages, not only draft them")
     asked = parser.parse_args()
+    if asked.send and asked.action != "run":
+        parser.error(f"--send belongs to run, not to {asked.action}: there `send: true` of the file counts")
     try:
         settings = read_settings()
         configure_logs(settings.log_level)

@@ -78,7 +78,10 @@ class Mail:
     def send(self, message: Mapping[str, Any], address: str | None) -> None:
         """Hand one over; a refused one leaves the connection to the next."""
         assert address is not None
-        mail = letter(message, self._sender, address)
+        try:
+            mail = letter(message, self._sender, address)
+        except ValueError as error:  # such as a line break in an address
+            raise Undeliverable("the address cannot be used") from error
         if self._server is None:
             self._server = self._stack.enter_context(smtp_server(self._url))
         try:
@@ -183,31 +186,34 @@ class Sender:
     async def send_due(self, now: datetime | None = None) -> Counter[str]:
         """Everything that is due; how many messages came to which end.
 
-        Raises `NothingToSend` where a message waits for a channel that has no way out.
+        Raises `NothingToSend` if then some wait for a channel that has no way out: of either arm, or the arms
+        would not be alike.
         """
         at = now or datetime.now(UTC)
+        channels = list(self.ways)
+        due = partial(store.due_messages, now=_micros(at), channels=channels, limit=AT_ONCE)
         ends: Counter[str] = Counter()
         lost = partial(store.give_up_lost, now=_micros(at), reason=LOST)
         if given_up := await self.database.write(lost):
             ends["lost"] = given_up
         try:
-            while batch := await self.database.read(
-                partial(store.due_messages, now=_micros(at), limit=AT_ONCE)
-            ):
+            while batch := await self.database.read(due):
                 for message in batch:
                     ends[await self._send(message, at)] += 1
         finally:
             for way in set(self.ways.values()):
                 way.close()
+        others = await self.database.read(partial(store.waiting, now=_micros(at), channels=channels))
+        if others:
+            counts = ", ".join(f"{count} by {channel}" for channel, count in sorted(others.items()))
+            raise NothingToSend(
+                f"messages wait that have no way out: {counts}; set ATTUNE_CAMPAIGN_WEBHOOK, or for e-mail"
+                f" ATTUNE_SMTP_URL. Of the others: {dict(ends) or 'none was due'}"
+            )
         return ends
 
     async def _send(self, message: Message, now: datetime) -> str:
-        way = self.ways.get(message["channel"])
-        if way is None:  # for either arm, or the arms would not be alike
-            raise NothingToSend(
-                f"channel={message['channel']!r} has no way out: set ATTUNE_CAMPAIGN_WEBHOOK, or for e-mail"
-                " ATTUNE_SMTP_URL"
-            )
+        way = self.ways[message["channel"]]
         opinion = await self.gate.opinion(message, now)
         if opinion is not None:
             verdict, detail = opinion

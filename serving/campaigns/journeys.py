@@ -326,7 +326,8 @@ class Mover:
                 due = self._due(journey, target, now)
                 changes = {"state": target, "since": _micros(now), "due_at": due}
             row = await self._message(journey, state, customer, now) if state and state.act else None
-            done["messages"] += isinstance(row, dict)
+            if row is not None:
+                done["messages" if isinstance(row, dict) else row] += 1
 
             def step(
                 connection: sa.Connection, before: Row = customer, after: Row = changes, row: Any = row

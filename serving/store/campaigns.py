@@ -90,11 +90,22 @@ def drop_drafts(connection: sa.Connection, campaign: str, run_date: str) -> bool
     return True
 
 
-def due_messages(connection: sa.Connection, now: int, limit: int) -> list[dict[str, Any]]:
-    """Queued messages whose time has come, the earliest first."""
+def due_messages(
+    connection: sa.Connection, now: int, channels: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
+    """Queued messages of these channels whose time has come, the earliest first."""
     table = campaign_messages.c
-    query = sa.select(campaign_messages).where(table.state == QUEUED, table.due_at <= now)
-    return _rows(connection, query.order_by(table.due_at, table.message_id).limit(limit))
+    is_due = (table.state == QUEUED) & (table.due_at <= now) & table.channel.in_(channels)
+    query = sa.select(campaign_messages).where(is_due).order_by(table.due_at, table.message_id)
+    return _rows(connection, query.limit(limit))
+
+
+def waiting(connection: sa.Connection, now: int, channels: Sequence[str]) -> dict[str, int]:
+    """Other channels than these -> messages that are due."""
+    table = campaign_messages.c
+    is_due = (table.state == QUEUED) & (table.due_at <= now) & table.channel.not_in(channels)
+    query = sa.select(table.channel, sa.func.count()).where(is_due).group_by(table.channel)
+    return {row[0]: int(row[1]) for row in connection.execute(query)}
 
 
 def claim(connection: sa.Connection, message_id: str, until: int) -> bool:

@@ -22,6 +22,7 @@ from serving.campaigns.definitions import Campaign, read_campaigns
 from serving.campaigns.journeys import Mover, read_journeys
 from serving.campaigns.planning import arm_of
 from serving.campaigns.process import planner_of, sending
+from serving.errors import NothingToSend
 from serving.people.consent import Change
 from serving.people.permissions import NO_SIGNALS
 from serving.settings import Settings
@@ -216,17 +217,25 @@ def test_a_campaign_is_drafted_released_sent_once_and_measured(
         later = await planner.run(campaign, tomorrow.date(), send=True, now=tomorrow)
         assert later.summary()["left_out"]["contacted_lately"] == len(written) - 3
 
+        # a channel without a way out is told, and holds nobody else up
+        sms = campaign.model_copy(update={"name": "texts", "channel": "sms"})
+        await running.runtime.consent.record(busy, [Change("sms", True, "test")])
+        assert len((await planner.run(sms, NOON.date(), send=True, now=NOON)).rows) == 1
+        with pytest.raises(NothingToSend, match="by sms; set ATTUNE_CAMPAIGN_WEBHOOK"):
+            await send(settings, morning)
+
         # a sender that vanished: nobody is written to twice
         def strand(connection: sa.Connection) -> None:
             connection.execute(
                 sa.update(campaign_messages)
-                .where(campaign_messages.c.user_id == busy)
+                .where(campaign_messages.c.user_id == busy, campaign_messages.c.channel == "email")
                 .values(state="sending", due_at=0)
             )
 
         await running.runtime.database.write(strand)
         mails = len(inbox.mails)
-        assert (await send(settings, morning + timedelta(minutes=7)))["lost"] == 1
+        with pytest.raises(NothingToSend, match="'lost': 1"):
+            await send(settings, morning + timedelta(minutes=7))
         assert inbox.receivers[busy] == 1 and len(inbox.mails) == mails
 
     asyncio.run(_within(scenario))

@@ -87,6 +87,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     output = home.dagster / "storage" / "a-run" / "compute_logs" / "step.err"
     output.parent.mkdir(parents=True)
     output.write_text(f'ValueError: "{CANARY}"\n', encoding="utf-8")
+    plan = pa.table({"user_id": [CANARY, "somebody-else"], "subject": [f"For {CANARY}", "For you"]})
+    home.campaign_run("spring", str(END)).parent.mkdir(parents=True)
+    pq.write_table(plan, home.campaign_run("spring", str(END)))
     return Shop(base / "world", home)
 
 
@@ -151,6 +154,7 @@ def test_every_file_of_a_home_belongs_to_a_declared_store(shop: Shop) -> None:
     named = {store_of(path.relative_to(shop.home.root)) for path in paths}
     absent = {store.pattern for store in STORES if store not in named}
     of_operators = {"experiments.yaml", "experiment_metrics.yaml", "rules.yaml", "config/**"}
+    of_operators |= {"campaigns.yaml", "journeys.yaml"}
     of_experiments = {"experiments/**"}
     assert absent <= {"landing/content.parquet", "truth/**", *of_experiments, *of_operators}
     assert store_of(Path("surprise/file.parquet")) is None
@@ -168,6 +172,9 @@ def test_an_erased_customer_is_nowhere_even_after_replay_and_backfill(shop: Shop
     home = shop.home
     before = {hit.partition("/")[0] for hit in found_in(home.root, WHOLE)}
     assert before >= {"landing", "warehouse", "marts", "features", "operational", "logs", "dagster", "world"}
+    plan = f"runs/spring/{END}.parquet"
+    campaigns = {hit.partition(" ")[0] for hit in found_in(home.campaigns, WHOLE)}
+    assert campaigns >= {"customers.parquet:user_id", f"{plan}:user_id", f"{plan}:subject"}
 
     receipt = attune(home, "erase", CANARY, "--home", str(home.root))
 

@@ -30,7 +30,11 @@ async def campaigns(request: Request) -> JsonAnswer:
     "/journeys/{name}/diagram",
     response_class=PlainTextResponse,
     responses={
-        200: {"content": {"text/plain": {"example": "stateDiagram-v2\n    [*] --> hello: signup"}}},
+        200: {
+            "content": {
+                "text/plain": {"example": "stateDiagram-v2\n    s1: hello (3)\n    [*] --> s1: signup"}
+            }
+        },
         404: {"model": Problem},
     },
     summary="A journey as a Mermaid diagram",

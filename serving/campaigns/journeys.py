@@ -231,7 +231,7 @@ def named(journeys: Sequence[Journey], name: str | None) -> Journey:
 def diagram(journey: Journey, counts: Mapping[str, int] | None = None) -> str:
     """A Mermaid state diagram; with counts, how many customers are in each state."""
     lines = ["stateDiagram-v2"]
-    keys = {name: name.replace("-", "_") for name in journey.states}
+    keys = {name: f"s{number}" for number, name in enumerate(journey.states, 1)}  # `end` is Mermaid's own
     for name, state in journey.states.items():
         count = f" ({counts.get(name, 0)})" if counts is not None else ""
         lines.append(f"    {keys[name]}: {name}{_does(state)}{count}")

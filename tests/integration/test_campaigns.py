@@ -283,7 +283,7 @@ def test_a_journey_moves_each_customer_once(tmp_path: Path) -> None:
         assert [each["messages"] for each in shown["campaigns"]] == [{}, {"queued": 2}]
         assert shown["journeys"][0]["customers"] == {"done": 1, "pause": 1}
         drawn = await running.client.get("/api/v1/journeys/hello/diagram")
-        assert "pause: pause - wait 3 days (1)" in drawn.text
+        assert "s2: pause - wait 3 days (1)" in drawn.text
         unknown = await running.client.get("/api/v1/journeys/bye/diagram")
         assert (unknown.status_code, "there is hello" in unknown.json()["detail"]) == (404, True)
 

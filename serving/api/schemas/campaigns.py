@@ -50,7 +50,7 @@ class CampaignsAnswer(BaseModel):
                             "name": "welcome",
                             "send": True,
                             "customers": {"pause": 31, "done": 118},
-                            "diagram": "stateDiagram-v2\n    [*] --> hello: signup",
+                            "diagram": "stateDiagram-v2\n    s1: hello (3)\n    [*] --> s1: signup",
                         }
                     ],
                 }

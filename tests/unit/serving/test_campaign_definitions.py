@@ -144,16 +144,16 @@ def test_a_journey_that_cannot_be_walked_is_refused(journey: dict[str, object], 
 def test_a_loop_with_a_wait_is_a_journey_and_has_a_diagram() -> None:
     assert diagram(Journey.model_validate(SOUND), {"pause": 2}).splitlines() == [
         "stateDiagram-v2",
-        "    hello: hello - send mail (0)",
-        "    pause: pause - wait 3 days (2)",
-        "    bought: bought (0)",
-        "    done: done (0)",
-        "    [*] --> hello: signup",
-        "    hello --> pause",
-        "    pause --> bought",
-        "    bought --> done: purchase",
-        "    bought --> pause: otherwise",
-        "    done --> [*]",
+        "    s1: hello - send mail (0)",
+        "    s2: pause - wait 3 days (2)",
+        "    s3: bought (0)",
+        "    s4: done (0)",
+        "    [*] --> s1: signup",
+        "    s1 --> s2",
+        "    s2 --> s3",
+        "    s3 --> s4: purchase",
+        "    s3 --> s2: otherwise",
+        "    s4 --> [*]",
     ]
 
 

@@ -42,7 +42,7 @@ ALS = AlsConfig()
 TUNING = HybridConfig(
     trials=1,
     earlier_folds=0,
-    ranker=RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=100_000),
+    ranker=RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=40_000),
 )
 """As the product's, but for what only bounds how long it looks for parameters and learns."""
 DAYS = 366

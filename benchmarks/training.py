@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.perf_counter()
         yield
         seconds[stage], peaks[stage] = time.perf_counter() - started, peak_gib()
+        print(f"{stage}: {seconds[stage]:.0f} s", file=sys.stderr, flush=True)
 
     with timed("make the shop"):
         today = make_shop(options.users, options.items, options.interactions, options.seed)

@@ -20,16 +20,15 @@ from training.config import AlsConfig
 from training.errors import NotEnoughData
 from training.hybrid import HybridConfig, HybridFold, hybrid_folds
 from training.interactions import Interactions
-from training.sources.portfolio import Portfolio, choose_portfolio
 from training.top_items import Scorer
 from training.two_stage import (
     GROUPS,
     Part,
     Plan,
     candidates_of_folds,
-    decide_exclusion,
     fold_scorers,
     judge,
+    portfolio_of,
     scopes_of,
 )
 
@@ -171,15 +170,9 @@ class _Candidates:
     def of(
         cls, folds: Sequence[HybridFold], hybrid: HybridConfig, seed: int, start: Plan | None
     ) -> "_Candidates":
-        config, holdouts = hybrid.two_stage(), [fold.holdout for fold in folds]
-        main = holdouts[0]
-        exclude = decide_exclusion(main, config.seen, seed) if start is None else start.exclude_taken
-        if start is None:
-            portfolio = choose_portfolio(main, exclude, config.portfolio, seed)
-        else:
-            fitted = tuple(source.fit(main.history, seed) for source in start.sources)
-            portfolio = Portfolio(start.sources, fitted)
-        return cls(folds, fold_scorers(holdouts, portfolio, seed), exclude, seed)
+        holdouts = [fold.holdout for fold in folds]
+        exclude, portfolio = portfolio_of(holdouts[0], hybrid.two_stage(), seed, None, start)
+        return cls(folds, list(fold_scorers(holdouts, portfolio, seed)), exclude, seed)
 
     def measure(self, als: AlsConfig, hybrid: HybridConfig) -> dict[str, float]:
         """See `Trial.metrics`."""
@@ -193,10 +186,10 @@ class _Candidates:
         return {**metrics, OBJECTIVE: total}
 
     def _parts(self, als: AlsConfig, hybrid: HybridConfig) -> list[Part]:
-        scorers = [
+        scorers = (
             (*shared, *fold.scorers(als, self.seed))
             for shared, fold in zip(self.scorers, self.folds, strict=True)
-        ]
+        )
         holdouts = [fold.holdout for fold in self.folds]
         return candidates_of_folds(holdouts, scorers, self.exclude, hybrid.two_stage(), self.seed)
 

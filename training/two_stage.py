@@ -13,7 +13,7 @@ compared on users that none of the trees has seen.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -170,18 +170,13 @@ def tune(
     its sources and its exclusion are kept, so that only blend and ranker are learned anew.
     """
     main, seed = folds[0], seeds[0]
-    exclude = decide_exclusion(main, config.seen, seed) if start is None else start.exclude_taken
     started = time.perf_counter()
-    if start is None:
-        portfolio = choose_portfolio(main, exclude, config.portfolio, seed, texts)
-    else:
-        fitted = tuple(source.fit(main.history, seed) for source in start.sources)
-        portfolio = Portfolio(start.sources, fitted)
+    exclude, portfolio = portfolio_of(main, config, seed, texts, start)
     seconds = {"tune sources": time.perf_counter() - started}
     started = time.perf_counter()
     scorers = fold_scorers(folds, portfolio, seed)
     if further:
-        scorers = [(*own, *others) for own, others in zip(scorers, further, strict=True)]
+        scorers = ((*own, *others) for own, others in zip(scorers, further, strict=True))
     parts = candidates_of_folds(folds, scorers, exclude, config, seed)
     seconds["candidates of the folds"] = time.perf_counter() - started
     started = time.perf_counter()
@@ -195,15 +190,27 @@ def scopes_of(exclude_taken: bool) -> tuple[Scope, ...]:
     return ("all",) if exclude_taken else ("all", "new")
 
 
-def fold_scorers(folds: Sequence[Holdout], portfolio: Portfolio, seed: int) -> list[tuple[Scorer, ...]]:
-    """The sources fitted on each fold's history; those of the first fold come with the portfolio."""
-    others = [tuple(source.fit(fold.history, seed) for source in portfolio.sources) for fold in folds[1:]]
-    return [portfolio.scorers, *others]
+def portfolio_of(
+    main: Holdout, config: TwoStageConfig, seed: int, texts: tuple[str, ...] | None, start: Plan | None
+) -> tuple[bool, Portfolio]:
+    """Whether taken items are left out, and the sources: those of `start`, else what suits `main`."""
+    if start is not None:
+        fitted = tuple(source.fit(main.history, seed) for source in start.sources)
+        return start.exclude_taken, Portfolio(start.sources, fitted)
+    exclude = decide_exclusion(main, config.seen, seed)
+    return exclude, choose_portfolio(main, exclude, config.portfolio, seed, texts)
+
+
+def fold_scorers(folds: Sequence[Holdout], portfolio: Portfolio, seed: int) -> Iterator[tuple[Scorer, ...]]:
+    """The sources fitted on each fold's history, one fold at a time; the portfolio has the first fold's."""
+    yield portfolio.scorers
+    for fold in folds[1:]:
+        yield tuple(source.fit(fold.history, seed) for source in portfolio.sources)
 
 
 def candidates_of_folds(
     folds: Sequence[Holdout],
-    scorers: Sequence[Sequence[Scorer]],
+    scorers: Iterable[Sequence[Scorer]],
     exclude_taken: bool,
     config: TwoStageConfig,
     seed: int,

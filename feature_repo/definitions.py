@@ -14,21 +14,23 @@ from feature_repo.entities import item, user
 from feature_repo.errors import UnknownFeature
 from feature_repo.item_features import item_behavior
 from feature_repo.live_features import user_live
-from feature_repo.services import churn_v1, clv_v1, items_v1, live_v1, serving_v1
+from feature_repo.services import churn_v1, clv_v1, items_v1, live_v1, serving_v1, serving_v2
 from feature_repo.sources import (
     item_features_source,
     user_candidates_source,
     user_features_source,
     user_live_source,
+    user_outlook_source,
     user_predictions_source,
 )
-from feature_repo.user_features import user_behavior, user_candidates, user_predictions
+from feature_repo.user_features import user_behavior, user_candidates, user_outlook, user_predictions
 
 ENTITIES: tuple[Entity, ...] = (user, item)
 SOURCES: tuple[DataSource, ...] = (
     user_features_source,
     item_features_source,
     user_predictions_source,
+    user_outlook_source,
     user_candidates_source,
     user_live_source,
 )
@@ -36,10 +38,11 @@ VIEWS: tuple[FeatureView, ...] = (
     user_behavior,
     item_behavior,
     user_predictions,
+    user_outlook,
     user_candidates,
     user_live,
 )
-SERVICES: tuple[FeatureService, ...] = (clv_v1, churn_v1, serving_v1, items_v1, live_v1)
+SERVICES: tuple[FeatureService, ...] = (clv_v1, churn_v1, serving_v1, serving_v2, items_v1, live_v1)
 
 
 def objects() -> list[Any]:

@@ -63,6 +63,7 @@ STORES = (
     Store("features/online.db*", "online", "online features"),
     Store("features/predictions/**", "rows", "predictions by instant"),
     Store("features/training_frame.parquet", "rows", "the last training frame"),
+    Store("features/segments.json", "nothing", "centres and names of segments"),
     Store("features/materialized.json", "nothing", "which tables are online"),
     Store("mlflow/mlflow.db*", "sqlite", "runs and versions: figures and settings"),
     Store("mlflow/**", "nothing", "models: arrays over items, trees, plots"),

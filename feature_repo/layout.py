@@ -132,6 +132,11 @@ class Home:
         """Pattern that matches the Parquet files of one prediction table."""
         return str(self.prediction(name) / "*.parquet")
 
+    @property
+    def segments_file(self) -> Path:
+        """The behavioural segments that moves are measured against."""
+        return self.features / "segments.json"
+
     # models and releases
 
     @property

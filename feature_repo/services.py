@@ -8,7 +8,7 @@ from feature_repo.entities import OWNER
 from feature_repo.item_features import item_behavior
 from feature_repo.live_features import user_live
 from feature_repo.sources import FEATURE_AT
-from feature_repo.user_features import user_behavior, user_candidates, user_predictions
+from feature_repo.user_features import user_behavior, user_candidates, user_outlook, user_predictions
 
 # Text lists are for serving; the value models take numbers and instants.
 _TEXT_LISTS = frozenset({"recent_items", "recent_categories"})
@@ -29,14 +29,26 @@ churn_v1 = FeatureService(
 )
 
 # Several views in one service: only behaviour keeps its `feature_at`, for names are unique in a service.
+_served = [
+    user_behavior,
+    user_predictions[[field.name for field in user_predictions.features if field.name != FEATURE_AT]],
+    user_candidates[[field.name for field in user_candidates.features if field.name != FEATURE_AT]],
+]
+
 serving_v1 = FeatureService(
     name="serving_v1",
-    features=[
-        user_behavior,
-        user_predictions[[field.name for field in user_predictions.features if field.name != FEATURE_AT]],
-        user_candidates[[field.name for field in user_candidates.features if field.name != FEATURE_AT]],
-    ],
+    features=_served,
     description="What the service reads about a customer.",
+    owner=OWNER,
+)
+
+serving_v2 = FeatureService(
+    name="serving_v2",
+    features=[
+        *_served,
+        user_outlook[[field.name for field in user_outlook.features if field.name != FEATURE_AT]],
+    ],
+    description="The same, and the further outlook.",
     owner=OWNER,
 )
 

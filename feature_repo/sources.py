@@ -49,6 +49,12 @@ user_predictions_source = _source(
     "One row per scored user and scoring instant.",
 )
 
+user_outlook_source = _source(
+    "user_outlook",
+    _HERE.prediction_glob("user_outlook"),
+    "One row per scored user and scoring instant.",
+)
+
 user_candidates_source = _source(
     "user_candidates",
     _HERE.prediction_glob("user_candidates"),

@@ -16,6 +16,7 @@ from feature_repo.sources import (
     FEATURE_AT,
     user_candidates_source,
     user_features_source,
+    user_outlook_source,
     user_predictions_source,
 )
 
@@ -93,6 +94,60 @@ user_predictions = FeatureView(
         Field(name="churn_version", dtype=String, description="Registered version of the churn model."),
     ],
     description="What the value models expect of a customer.",
+    tags={"ttl_reason": "half of the 90 days predicted"},
+    owner=OWNER,
+)
+
+# Numbers that are read together are packed: an online value costs the same whether it is one number or six.
+user_outlook = FeatureView(
+    name="user_outlook",
+    entities=[user],
+    ttl=PREDICTIONS_EXPIRE,
+    source=user_outlook_source,
+    schema=[
+        Field(name=USER_ID, dtype=String),
+        Field(name=FEATURE_AT, dtype=UnixTimestamp, description="Instant from which days count."),
+        Field(
+            name="clv_horizons",
+            dtype=Array(Float32),
+            description="Expected spend, low, high (80 %) in 30 days; then in 365 days, extrapolated.",
+        ),
+        Field(
+            name="clv_parts",
+            dtype=Array(Float32),
+            description="Probability of being alive, orders in 90 days if alive, money an order: clv_90d.",
+        ),
+        Field(name="churn_drivers", dtype=Array(String), description="What the churn risk rests on most."),
+        Field(
+            name="churn_driver_effects",
+            dtype=Array(Float32),
+            description="One each: log odds of leaving against the average customer.",
+        ),
+        Field(name="expected_saving", dtype=Float64, description="What an action to keep them brings, net."),
+        Field(
+            name="next_order_days",
+            dtype=Array(Float32),
+            description="Median days to the next order, low and high end of its 80 % interval.",
+        ),
+        Field(
+            name="due_items",
+            dtype=Array(String),
+            description="Bought again and again, and due; most often first.",
+        ),
+        Field(
+            name="due_in_days", dtype=Array(Float32), description="One each: days until due, below 0 overdue."
+        ),
+        Field(name="next_category", dtype=String, description="Where recent purchases mostly lie."),
+        Field(
+            name="price_habits",
+            dtype=Array(Float32),
+            description="Place in the price range (0 cheapest), and share bought below the usual price.",
+        ),
+        Field(name="audience", dtype=String, description="win_back, at_risk, loyal, or empty."),
+        Field(name="segment", dtype=String, description="Behavioural segment, named by what sets it apart."),
+        Field(name="segment_before", dtype=String, description="The same at the scoring before."),
+    ],
+    description="What else is expected of a customer: horizons, drivers, next order, prices, segment.",
     tags={"ttl_reason": "half of the 90 days predicted"},
     owner=OWNER,
 )

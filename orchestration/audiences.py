@@ -19,6 +19,7 @@ from orchestration.marts import READER_CONFIG, current_manifest
 from orchestration.parquet_files import write_atomically
 from training.prevention import audience, expected_saving
 from training.replenishment import user_intervals
+from training.value_config import RetentionConfig
 
 REPLENISHED_WITHIN_DAYS = 7
 FEWEST_GAPS = 2
@@ -80,13 +81,13 @@ NOBODY_PREDICTED = """
 """
 
 
-def publish_audiences(home: Home, erased: Erased = NOBODY) -> dict[str, Any]:
+def publish_audiences(home: Home, offer: RetentionConfig, erased: Erased = NOBODY) -> dict[str, Any]:
     """Writes `campaigns/customers.parquet`; says how many are on each list. Raises NothingToDo."""
     manifest = current_manifest(home)
     if manifest is None or manifest.data_until is None:
         raise NothingToDo("no tables are published; materialize transforms/marts first.")
     as_of = datetime.combine(manifest.data_until + timedelta(days=1), time(), UTC)
-    table = campaign_customers(home, as_of)
+    table = campaign_customers(home, as_of, offer)
     table = table.filter(pa.array(~erased.mask(table["user_id"])))
     write_atomically(home.campaign_customers, table)
     lists = pc.value_counts(table["list"]).to_pylist()
@@ -98,7 +99,7 @@ def publish_audiences(home: Home, erased: Erased = NOBODY) -> dict[str, Any]:
     }
 
 
-def campaign_customers(home: Home, as_of: datetime) -> pa.Table:
+def campaign_customers(home: Home, as_of: datetime, offer: RetentionConfig | None = None) -> pa.Table:
     """Rows of CUSTOMERS_SCHEMA. Without predictions their columns are null and only loyalty makes a list."""
     has_predictions = any(home.prediction("user_predictions").glob("*.parquet"))
     query = (
@@ -118,7 +119,8 @@ def campaign_customers(home: Home, as_of: datetime) -> pa.Table:
     rows["list"] = audience(rows["value_segment"].fillna(""), rows["loyalty_tier"].fillna(""))
     churn = rows["churn_probability"].to_numpy(dtype=np.float64)
     # Churn is no order in the very horizon of the value, so its complement is the chance of one.
-    rows["expected_saving"] = expected_saving(churn, rows["clv_90d"].to_numpy(dtype=np.float64), 1.0 - churn)
+    value = rows["clv_90d"].to_numpy(dtype=np.float64)
+    rows["expected_saving"] = expected_saving(churn, value, 1.0 - churn, offer)
     rows = rows.merge(due_items(home, as_of), on="user_id", how="left").assign(as_of=pd.Timestamp(as_of))
     return pa.Table.from_pandas(rows, CUSTOMERS_SCHEMA, preserve_index=False)
 

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
 from feature_repo.materialization import materialize
+from feature_repo.predictions import write_predictions
 from orchestration.completion import Scored, end_of, forget_scored, last_scored, note_scored
+from orchestration.outlook import VIEW, Outlook, build_outlook, keep_clusters
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
@@ -65,6 +67,7 @@ class Prediction:
     values: pd.DataFrame
     ranked: Ranked
     checked: pd.DataFrame
+    outlook: Outlook
 
     @property
     def candidates(self) -> pa.Table:
@@ -86,20 +89,23 @@ class Ranked:
 
 def predict(data: Data, settings: Settings, features: Features, models: Models) -> Prediction:
     """Values and candidates as of the end of the data, by the models of the release that waits."""
-    return predict_with(built_release(data), data, features, models)
+    return predict_with(built_release(data), data, settings, features, models)
 
 
-def predict_with(release: Release, data: Data, features: Features, models: Models) -> Prediction:
+def predict_with(
+    release: Release, data: Data, settings: Settings, features: Features, models: Models
+) -> Prediction:
     """The same, by the models of any release that is kept."""
-    values = score_values(data, release, features)
+    frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+    values = score_values(data, release, frame)
+    outlook = build_outlook(data, settings, release, frame, values)
     ranked = rank_candidates(data, release, models)
     checked = checked_frame(values, ranked.candidates, release)
-    return Prediction(data.as_of, release.release_id, values, ranked, checked)
+    return Prediction(data.as_of, release.release_id, values, ranked, checked, outlook)
 
 
-def score_values(data: Data, release: Release, features: Features) -> pd.DataFrame:
-    """Columns of VALUE_SCHEMA; what no champion predicts is null."""
-    frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+def score_values(data: Data, release: Release, frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of VALUE_SCHEMA for each row of the scoring frame; what no champion predicts is null."""
     versions = release.manifest.model_versions
     values = pd.DataFrame({"user_id": frame["user_id"], "feature_at": pd.Timestamp(data.as_of)})
     for column in ("clv_90d", "clv_90d_low", "clv_90d_high", "churn_probability"):
@@ -246,7 +252,15 @@ def publish_predictions(
     _write(home.prediction("user_candidates") / name, candidates, 1)
     _write(home.prediction(MARKS) / name, marks, 1)
     note_scored(home, prediction.ranked.scored)
-    views = ["user_predictions", "user_candidates"]
+    outlook = prediction.outlook
+    rows = outlook.rows.filter(pa.array(~erased.mask(outlook.rows["user_id"])))
+    write_predictions(home, VIEW, rows, prediction.as_of, KEPT_PREDICTIONS)
+    for kind, table in outlook.tables.items():
+        if "user_id" in table.column_names:
+            table = table.filter(pa.array(~erased.mask(table["user_id"])))
+        _write(home.prediction(kind) / name, table, 1)
+    keep_clusters(home, outlook)
+    views = ["user_predictions", VIEW, "user_candidates"]
     return materialize(features.open(), home, prediction.as_of, prediction.as_of, views, erased)
 
 

@@ -79,7 +79,7 @@ def roll_back(settings: Settings, signature: Signature, release_id: str | None, 
     from orchestration.training_runs import Data
 
     data = Data.published(home)
-    _publish(settings, predict_with(release, data, Features(settings), Models(settings)))
+    _publish(settings, predict_with(release, data, settings, Features(settings), Models(settings)))
     note_released(home, data.manifest.id, target)
     tell(f"Every customer is scored by its models ({monotonic() - started:.1f} s).")
     return target

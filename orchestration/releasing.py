@@ -58,7 +58,7 @@ SERVICE = "serving.service:Personalization"
 SHIPPED = ("serving", "training", "feature_repo")
 LOCK, README = "requirements.lock", "README.md"
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("collaborative", "clv", "churn")
+KINDS = ("collaborative", "clv", "churn", "next_purchase")
 
 
 def build_release(data: Data, models: Models) -> Manifest:

@@ -51,6 +51,7 @@ STAGES = {
     "models__collaborative": "train recommendations",
     "models__clv": "train customer value",
     "models__churn": "train churn",
+    "models__next_purchase": "train next purchase",
     "release__built": "write release",
     "models__predictions": "predict for every customer",
     "release__current": "release",
@@ -237,7 +238,8 @@ class _Engine:
         resources = default_resources(self.settings, locked=True) | {"dbt": dbt_resource()}
         config = {"days": [day.isoformat() for day in days], "full_refresh": full_refresh}
         ops: dict[str, Any] = {
-            f"models__{kind}": {"config": {"again": False}} for kind in ("collaborative", "clv", "churn")
+            f"models__{kind}": {"config": {"again": False}}
+            for kind in ("collaborative", "clv", "churn", "next_purchase")
         }
         ops["transforms"] = {"config": config}
         skipped = () if days else ("transforms", "transforms__marts")

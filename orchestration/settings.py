@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +23,8 @@ from feature_repo.webhook import address_remedy
 from orchestration.errors import SettingsError, SourceError
 from orchestration.retention import Retention, read_retention
 from orchestration.sources.base import SOURCE_NAMES, parse_sources
+from training.errors import InvalidConfig
+from training.value_config import RetentionConfig
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -48,6 +50,8 @@ VARIABLES = (
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
+    Variable("ATTUNE_SAVE_RATE", "0.1", "share of leaving customers whom an action keeps, assumed"),
+    Variable("ATTUNE_SAVE_COST", "1.0", "money that one action to keep a customer costs"),
     Variable("DATABASE_URL", "", "operational store in PostgreSQL; unset: SQLite below ATTUNE_HOME"),
     Variable("REDIS_URL", "", "online store in Redis, redis://host:port/0; unset: SQLite"),
     Variable("REDIS_PASSWORD", "", "password for REDIS_URL where the address has none"),
@@ -106,6 +110,7 @@ class Settings:
     port: int
     workers: int
     log_level: str
+    retention_offer: RetentionConfig = RetentionConfig()
     alert_webhook: str = ""
     alert_email: tuple[str, ...] = ()
     smtp_url: str = ""
@@ -136,6 +141,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_whole(env, "PORT", 1, 65_535),
         workers=_whole(env, "ATTUNE_WORKERS", 1, 64),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS),
+        retention_offer=_retention_offer(env),
         alert_webhook=_address(env, "ATTUNE_ALERT_WEBHOOK", address_remedy),
         alert_email=_receivers(env),
         smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
@@ -224,6 +230,21 @@ def _sources(env: Mapping[str, str]) -> tuple[tuple[str, ...], Path | None]:
         return parse_sources(text, path, "ATTUNE_SOURCE_PATH"), path
     except SourceError as error:
         raise SettingsError(f"ATTUNE_SOURCE={text!r} cannot be used: {error}") from error
+
+
+def _retention_offer(env: Mapping[str, str]) -> RetentionConfig:
+    """ATTUNE_SAVE_RATE and ATTUNE_SAVE_COST."""
+    offer = RetentionConfig()
+    for name, field, allowed in (
+        ("ATTUNE_SAVE_RATE", "save_rate", "a share above 0 up to 1"),
+        ("ATTUNE_SAVE_COST", "cost", "an amount of money, 0 or more"),
+    ):
+        text = _text(env, name)
+        try:
+            offer = replace(offer, **{field: float(text)})
+        except (ValueError, InvalidConfig) as error:
+            raise SettingsError(f"{name}={text!r} cannot be used: use {allowed}.") from error
+    return offer
 
 
 def _receivers(env: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from orchestration.settings import Settings
 if TYPE_CHECKING:
     from orchestration.run import RunResult
 
-KINDS = ("collaborative", "clv", "churn")
+KINDS = ("collaborative", "clv", "churn", "next_purchase")
 
 
 def read_status(settings: Settings) -> dict[str, Any]:

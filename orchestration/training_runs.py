@@ -32,6 +32,8 @@ from training.evaluation import ModelReport
 from training.evidence import Evidence
 from training.gate import Decision, decide
 from training.hybrid import HybridConfig
+from training.next_purchase import read_next_purchase, score_next_purchase, write_next_purchase
+from training.next_purchase_evaluation import evaluate_next_purchase, next_purchase_evidence
 from training.plan_files import plan_values
 from training.recommender_evidence import recommender_evidence
 from training.recommender_value import logged_values
@@ -43,14 +45,26 @@ from training.recommenders import (
 )
 from training.registry import DatasetProfile, ModelVersion, Registry
 from training.splits import Fold, folds
-from training.value_config import ChurnConfig, ClvConfig, CutoffConfig
-from training.value_evaluation import ChurnEvaluation, ClvEvaluation, cutoffs_of, evaluate_churn, evaluate_clv
+from training.value_config import ChurnConfig, ClvConfig, CutoffConfig, NextPurchaseConfig
+from training.value_evaluation import (
+    ChurnEvaluation,
+    ClvEvaluation,
+    cutoffs_of,
+    evaluate_churn,
+    evaluate_clv,
+    evaluation_rows,
+)
 from training.value_evidence import value_evidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FEATURE_SERVICES = {"clv": "clv_v1", "churn": "churn_v1", "serving": "serving_v1"}
+FEATURE_SERVICES = {
+    "clv": "clv_v1",
+    "churn": "churn_v1",
+    "next_purchase": "clv_v1",
+    "serving": "serving_v2",
+}
 
 FRAME_FILE = "training_frame.parquet"
 LONGEST_HORIZON_DAYS = 90
@@ -74,7 +88,8 @@ class Trained:
         """One sentence: the candidate against its baselines on the primary metric, and the decision."""
         primary = self.report.primary
         baselines = [row for row in self.report.baselines if primary in row.metrics]
-        best = max(baselines, key=lambda row: row.metrics[primary].value)
+        sign = 1.0 if self.report.higher_is_better else -1.0
+        best = max(baselines, key=lambda row: sign * row.metrics[primary].value)
         mine = self.report.candidate.metrics[primary].value
         word = "champion" if self.decision.promoted else "not promoted"
         text = f"version {self.version.version} {word}; {primary} {mine:.3f}"
@@ -181,6 +196,47 @@ def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> 
         )
 
     return _train("churn", data.key(settings, config), data, models, again, fit)
+
+
+def train_next_purchase(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
+    """The day of the next order: measured on the last fold against the customer's own mean gap."""
+    config = NextPurchaseConfig(cutoffs=cutoff_config(settings))
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        split = value_folds(data, settings)
+        frame = _read_frame(data)
+        champion = _champion(registry, "next_purchase", place)
+        model = None if champion is None else read_next_purchase(champion.files)
+        found = evaluate_next_purchase(frame, split, config, settings.seed, model)
+        write_next_purchase(found.model, place / "files")
+        shown = next_purchase_evidence(
+            found,
+            evaluation_rows(frame, split[-1]),
+            read_past_frame(data.home),
+            last_orders(data.home.current_marts, [split[-1].cutoff]),
+            place / "files",
+            None if champion is None else champion.files,
+        )
+        outputs = score_next_purchase(found.model, frame.head(EXAMPLE_ROWS)).filter(like="next_order")
+        figures = {"importance": plots.importance(found.model.trees.gain())}
+        version = registry.log_run(
+            "next_purchase",
+            config=config.to_dict(),
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=frame_hash(frame),
+            feature_service=FEATURE_SERVICES["next_purchase"],
+            report=found.report,
+            files=place / "files",
+            figures=figures,
+            inputs=frame[list(found.model.features)].head(EXAMPLE_ROWS),
+            outputs=outputs,
+            dataset=_frame_profile(frame, data),
+            tags=found.boundaries,
+        )
+        return _gate(registry, version, found.report, figures, shown)
+
+    return _train("next_purchase", data.key(settings, config), data, models, again, fit)
 
 
 def _record_value_model(
@@ -317,6 +373,7 @@ TRAINERS: dict[str, Callable[[Data, Settings, Models, bool], Trained]] = {
     "collaborative": train_collaborative,
     "clv": train_clv,
     "churn": train_churn,
+    "next_purchase": train_next_purchase,
 }
 
 

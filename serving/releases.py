@@ -76,6 +76,11 @@ class ServedRelease:
         """The instant that its features and predictions describe: the end of `data_until`."""
         return datetime.combine(self.data_until, time(), UTC) + timedelta(days=1)
 
+    @property
+    def has_outlook(self) -> bool:
+        """Whether the view `user_outlook` was filled for it, which releases by older code know nothing of."""
+        return self.release.manifest.feature_services.get("serving") != "serving_v1"
+
     def describe(self, item_id: str) -> dict[str, Any]:
         """Title, category and price of an item; nulls for one that the catalogue does not have."""
         index = self.index

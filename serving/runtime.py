@@ -245,10 +245,11 @@ def own_live_view(open_store: Callable[[], Any]) -> LiveView:
 def feast_profile_view() -> ProfileView:
     """The fields that a profile shows, from the feature definitions, and what is derived from them."""
     from feature_repo.derived import derive_user
-    from feature_repo.user_features import user_behavior, user_predictions
+    from feature_repo.user_features import user_behavior, user_outlook, user_predictions
 
     return ProfileView(
         behaviour_fields=tuple(each.name for each in user_behavior.features),
         prediction_fields=tuple(each.name for each in user_predictions.features),
         derive=derive_user,
+        outlook_fields=tuple(each.name for each in user_outlook.features),
     )

@@ -128,14 +128,14 @@ def tiny_relations() -> Relations:
     )
 
 
-def tiny_release(release_id: str = "20240131-aaaaaaaa") -> Release:
+def tiny_release(release_id: str = "20240131-aaaaaaaa", service: str = "serving_v2") -> Release:
     """A release of six items, in memory."""
     manifest = Manifest(
         release_id=release_id,
         data_until=date(2024, 1, 31),
         created_at=datetime(2024, 2, 1, 3, tzinfo=UTC),
         models={"collaborative": {"version": "7"}, "clv": {"version": "3"}, "churn": {"version": "4"}},
-        feature_services={"serving": "serving_v1"},
+        feature_services={"serving": service},
         code_version="test",
         rows={"items": 6},
         files={},

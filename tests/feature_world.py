@@ -75,6 +75,7 @@ def make_world(root: Path) -> Home:
     publish(home, item, day(2), {"mug": prices, "never sold": {"view_count": 9}})
     for number, users in ((3, ["anna"]), (5, ["anna", "bert"])):
         write_predictions(home, "user_predictions", predictions(users), day(number))
+        write_predictions(home, "user_outlook", outlook(users), day(number))
         write_predictions(home, "user_candidates", candidates(users, day(number)), day(number))
     return home
 
@@ -91,6 +92,27 @@ def predictions(users: Sequence[str]) -> pa.Table:
             "value_segment": pa.array([None] * len(users), pa.string()),
             "clv_version": ["3"] * len(users),
             "churn_version": [""] * len(users),
+        }
+    )
+
+
+def outlook(users: Sequence[str]) -> pa.Table:
+    """A row of `user_outlook` for each user."""
+    count = len(users)
+    texts = ("next_category", "audience", "segment", "segment_before")
+    return pa.table(
+        {
+            "user_id": users,
+            "clv_horizons": [[40.0, 0.0, 90.0, 400.0, 50.0, 1200.0]] * count,
+            "clv_parts": [[0.9, 2.0, 66.5]] * count,
+            "churn_drivers": [["recent spend", "number of orders"]] * count,
+            "churn_driver_effects": [[0.5, -0.25]] * count,
+            "expected_saving": [1.5] * count,
+            "next_order_days": pa.array([None] * count, pa.list_(pa.float32())),
+            "due_items": pa.array([None, ["mug", "cup"]][-count:], pa.list_(pa.string())),
+            "due_in_days": pa.array([None, [-1.5, 3.0]][-count:], pa.list_(pa.float32())),
+            "price_habits": [[0.5, 0.125]] * count,
+            **{name: pa.array([name] * count, pa.string()) for name in texts},
         }
     )
 

@@ -12,7 +12,7 @@ from feast import FeatureView
 from feature_repo.layout import Home
 from feature_repo.materialization import materialize
 from feature_repo.store import apply_definitions, open_store
-from feature_repo.user_features import user_behavior, user_candidates, user_predictions
+from feature_repo.user_features import user_behavior, user_candidates, user_outlook, user_predictions
 from tests.fakes import CATALOGUE, tiny_factors, tiny_popularity, tiny_relations
 from training.artifacts import point_to_release, write_release
 
@@ -63,6 +63,16 @@ PREDICTIONS = {
 }
 
 
+OUTLOOK = {
+    "clv_horizons": [40.0, 0.0, 90.0, 400.0, 50.0, 1200.0],
+    "clv_parts": [0.9, 2.0, 66.7],
+    "churn_drivers": ["late by the own rhythm"],
+    "churn_driver_effects": [0.5],
+    "next_order_days": [20.0, 3.0, 120.0],
+    "segment": "frequent, engaged",
+}
+
+
 def make_home(root: Path, redis_url: str | None = None, extra_customers: Sequence[str] = ()) -> Home:
     """A home with a release and an online store; `extra_customers` get the candidates of the first."""
     home = Home(root)
@@ -72,6 +82,7 @@ def make_home(root: Path, redis_url: str | None = None, extra_customers: Sequenc
     _publish(home.root / "marts" / "current" / "user_features", user_behavior, behaviour)
     _publish(home.prediction("user_candidates"), user_candidates, dict.fromkeys(known, CANDIDATES))
     _publish(home.prediction("user_predictions"), user_predictions, {"anna": PREDICTIONS})
+    _publish(home.prediction("user_outlook"), user_outlook, {"anna": OUTLOOK})
     store = open_store(home, redis_url)
     apply_definitions(store)
     materialize(store, home, None, FEATURE_AT)
@@ -88,7 +99,7 @@ def put_release(home: Home, code_version: str, is_current: bool = True) -> str:
         relations=tiny_relations(),
         model_dirs={},
         models={"collaborative": {"version": "7"}, "clv": {"version": "3"}, "churn": {"version": "4"}},
-        feature_services={"serving": "serving_v1"},
+        feature_services={"serving": "serving_v2"},
         data_until=date(2024, 1, 31),
         created_at=datetime(2024, 2, 1, tzinfo=UTC),
         code_version=code_version,

@@ -223,6 +223,11 @@ class Release:
         """The churn model's files, if the release has them."""
         return self._model_dirs.get("churn")
 
+    @property
+    def next_purchase_dir(self) -> Path | None:
+        """The next-purchase model's files, if the release has them."""
+        return self._model_dirs.get("next_purchase")
+
     def model_dir(self, kind: str) -> Path:
         """The directory of one model's files; raises `BrokenRelease` if the release does not have it."""
         if kind not in self._model_dirs:

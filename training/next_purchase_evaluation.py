@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training import evidence
 from training import value_metrics as metrics
 from training.dataset import DAYS_TO_NEXT, fold_days
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
+from training.evidence import Evidence
 from training.intervals import bootstrap_statistic, paired_statistic_difference
 from training.next_purchase import (
     NextPurchaseModel,
     fit_next_purchase,
     own_gap_forecast,
+    read_next_purchase,
     score_next_purchase,
 )
 from training.splits import Fold
@@ -75,6 +79,33 @@ def evaluate_next_purchase(
     claims = [Claim(CANDIDATE, f"roc_auc_{SOON_DAYS}d", "own_mean_gap", strict=True)]
     report = ModelReport("next_purchase", fold.cutoff, rows, PRIMARY, False, notes, claims)
     return NextPurchaseEvaluation(model, report, fold.boundaries)
+
+
+def next_purchase_evidence(
+    found: NextPurchaseEvaluation,
+    rows: pd.DataFrame,
+    past: pd.DataFrame | None,
+    orders: pd.DataFrame,
+    files: Path,
+    champion: Path | None,
+) -> Evidence:
+    """What the gate asks, measured on the `rows` of the last fold; for the others see `value_evidence`.
+
+    Its interval ends after the horizon for most, so no calibration is asked; the report has `early_share`.
+    """
+    score = read_next_purchase(files).log_days
+    theirs = None if champion is None else read_next_purchase(champion).log_days
+    mine, timed = found.model.log_days(rows), evidence.timed_rows(rows)
+    return Evidence(
+        answers=evidence.answers_of(mine),
+        readback=evidence.readback(score, rows, mine),
+        stale=evidence.stale_share(rows, orders),
+        replay=None if past is None else evidence.replay(score, rows, past),
+        size=evidence.size_cost(files, champion),
+        seconds=evidence.scoring_cost(
+            lambda: score(timed), None if theirs is None else lambda: theirs(timed), len(timed)
+        ),
+    )
 
 
 def restricted_error(days: FloatArray, forecast: FloatArray, horizon: float) -> float:

@@ -49,17 +49,12 @@ def audience(value_segment: npt.ArrayLike, loyalty_tier: npt.ArrayLike) -> npt.N
 
 
 def retention_list(customers: pd.DataFrame) -> pd.DataFrame:
-    """The customers of an audience, best saving first within each, with their rank from 1.
+    """Everybody whom it pays to keep, the largest saving first, with their rank from 1.
 
-    `customers` has `user_id`, `value_segment`, `loyalty_tier`, `churn_probability`, `clv_90d` and
-    `expected_saving`. Loyal customers are ranked by value: they are thanked, not saved.
+    `customers` has `user_id`, `audience`, `churn_probability`, `clv_90d` and `expected_saving`. The audience
+    says in which campaign somebody belongs; it does not decide who is listed.
     """
-    found = customers.assign(audience=audience(customers["value_segment"], customers["loyalty_tier"]))
-    found = found[found["audience"] != ""]
-    weight = np.where(found["audience"] == "loyal", found["clv_90d"], found["expected_saving"])
-    found = found.assign(weight=weight).sort_values(
-        ["audience", "weight", "user_id"], ascending=[True, False, True], ignore_index=True
-    )
-    found["rank"] = found.groupby("audience").cumcount() + 1
-    columns = ["audience", "rank", "user_id", "expected_saving", "churn_probability", "clv_90d"]
-    return found[columns]
+    found = customers[customers["expected_saving"] > 0.0]
+    found = found.sort_values(["expected_saving", "user_id"], ascending=[False, True], ignore_index=True)
+    found = found.assign(rank=np.arange(1, len(found) + 1))
+    return found[["rank", "user_id", "audience", "expected_saving", "churn_probability", "clv_90d"]]

@@ -1,7 +1,7 @@
 """How demand goes with price: elasticities per item, category and shop, and each customer's purse.
 
-Prices are observed, not drawn. An item's weeks are its own comparison: carts (purchases, where the shop
-records no carts) in a week are Poisson with mean exposure * level of the item * (price / usual
+Prices are observed, not drawn. An item's weeks (from Monday, UTC) are its own comparison: carts (purchases,
+where the shop records no carts) in a week are Poisson with mean exposure * level of the item * (price / usual
 price)^elasticity, conditional on the item's total, so that the level drops out (Hausman, Hall & Griliches
 1984). Exposure is the item's views in the week, or all purchases of the week where views are not recorded.
 Items estimate little alone: they are shrunk towards their category, categories towards the
@@ -40,7 +40,7 @@ Z = 1.959964
 
 CELLS = """
 with acts as (
-    select item_id, event_type, price, date_diff('day', min(event_at) over (), event_at) // 7 as week
+    select item_id, event_type, price, (epoch_us(event_at) // 86400000000 + 3) // 7 as week
     from read_parquet($events)
     where
         event_type in ('product_view', 'add_to_cart', 'purchase')
@@ -113,6 +113,7 @@ ranked as (
 )
 select
     lines.user_id,
+    cast(count(distinct lines.item_id) as double) as item_count,
     cast(sum(touches) as double) as touches,
     cast(sum(touches * ranked.place) as double) as places,
     cast(sum(purchase_count) as double) as purchases,
@@ -174,13 +175,14 @@ def elasticities_of(cells: pd.DataFrame) -> Elasticities:
 def price_habits(
     interactions_daily: str, items: str, until: date, prior_purchases: float = 5.0
 ) -> pd.DataFrame:
-    """`user_id`, `price_level`, `discount_share`: one row per customer who looked at or bought something."""
+    """`user_id`, `price_level`, `discount_share`, `item_count`: a row per customer who touched an item."""
     found = _query(CUSTOMERS, {"days": interactions_daily, "items": items, "until": until})
     return pd.DataFrame(
         {
             "user_id": found["user_id"],
             "price_level": _shrunk_share(found["places"], found["touches"], prior_purchases),
             "discount_share": _shrunk_share(found["discounted"], found["purchases"], prior_purchases),
+            "item_count": found["item_count"],
         }
     )
 

@@ -244,7 +244,7 @@ class RetentionConfig:
     least_probability: float = 0.05
 
     def __post_init__(self) -> None:
-        _require(self.cost >= 0.0, "cost", self.cost, "use 0 or more")
+        _require(0.0 <= self.cost < float("inf"), "cost", self.cost, "use 0 or more")
         for name in ("save_rate", "margin_share", "least_probability"):
             value = getattr(self, name)
             _require(0.0 < value <= 1.0, name, value, "use a share above 0 up to 1")

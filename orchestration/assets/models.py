@@ -15,6 +15,7 @@ from orchestration.assets import (
     DEFINITIONS,
     GATE,
     MARTS,
+    NEXT_PURCHASE,
     ONLINE,
     OWNERS,
     PREDICTIONS,
@@ -50,7 +51,7 @@ class TrainingConfig(dg.Config):
 
 
 def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
-    """The training frame, the three kinds of model, and the predictions."""
+    """The training frame, a model of each kind, and the predictions."""
     common: dict[str, Any] = {
         "group_name": "models",
         "owners": OWNERS,
@@ -142,6 +143,12 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         [TRAINING_FRAME],
     )
 
+    next_purchase = trainer(
+        NEXT_PURCHASE,
+        "Days to the next order with an interval; measured on the last cut-off.",
+        [TRAINING_FRAME],
+    )
+
     @dg.asset(
         key=PREDICTIONS,
         description="Values and ranked candidates of every customer, from the champions, put online.",
@@ -175,7 +182,7 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         }
         return Result(metadata=metadata, check_results=check_results(PREDICTIONS, outcomes))
 
-    return [training_frame, collaborative, clv, churn, predictions]
+    return [training_frame, collaborative, clv, churn, next_purchase, predictions]
 
 
 def gate_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -238,10 +245,14 @@ def inline_plot(figure: "Figure") -> str:
 
 def prediction_metadata(prediction: "Prediction") -> dict[str, Any]:
     """How many customers, by whom, and how they fall into segments."""
+    outlook = prediction.outlook
     return {
         "customers_scored": len(prediction.values),
         "customers_with_candidates": prediction.candidates.num_rows,
         "customers_ranked_again": prediction.ranked.rescored,
         "release_id": prediction.release_id,
-        "segments": prediction.values["value_segment"].value_counts().to_dict(),
+        "value_segments": prediction.values["value_segment"].value_counts().to_dict(),
+        "segments": outlook.rows["segment"].to_pandas().value_counts().to_dict(),
+        "segment_moves": outlook.moved.to_dict("records"),
+        "audiences": outlook.tables["retention_list"]["audience"].to_pandas().value_counts().to_dict(),
     }

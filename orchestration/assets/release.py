@@ -12,6 +12,7 @@ from orchestration.assets import (
     CLV,
     COLLABORATIVE,
     MARTS,
+    NEXT_PURCHASE,
     OWNERS,
     PREDICTIONS,
     RELEASE,
@@ -37,7 +38,7 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=BUILT_RELEASE,
         description="One immutable directory with the champions, the catalogue and the popularity lists.",
-        deps=[COLLABORATIVE, CLV, CHURN, MARTS],
+        deps=[COLLABORATIVE, CLV, CHURN, NEXT_PURCHASE, MARTS],
         kinds={"mlflow", "parquet"},
         **common,
     )

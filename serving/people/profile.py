@@ -5,7 +5,7 @@ no profile. What a silent store withholds is named, not guessed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from serving.decisions.insights import habits
 from serving.decisions.segments import segments
 from serving.errors import StoreUnavailable, UnknownCustomer
-from serving.features import FeatureReader, Row
+from serving.features import FeatureReader, Reading, Row
 from serving.live import LiveState
 from serving.metrics import Metrics
 from serving.people.history import History
@@ -21,8 +21,9 @@ from serving.people.insights import Insights, catalogue_of, described_live, enga
 from serving.releases import ReleaseHolder, ServedRelease
 from serving.values import age_seconds, instant, json_value
 
-BEHAVIOUR, PREDICTIONS = "user_behavior", "user_predictions"
+BEHAVIOUR, PREDICTIONS, OUTLOOK = "user_behavior", "user_predictions", "user_outlook"
 STORE_AWAY = "operational_store_unavailable"
+EXTRAPOLATED_DAYS = 365
 NOT_COLLECTED = "nothing that was collected says it"
 NO_SECOND_ORDER = "it takes two orders on different days"
 AGE_GROUPS = ((18, "under 18"), (25, "18-24"), (35, "25-34"), (45, "35-44"), (55, "45-54"), (65, "55-64"))
@@ -33,11 +34,12 @@ Lookup = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class ProfileView:
-    """What a profile reads: fields of the behaviour and predictions views, and the derivation of both."""
+    """What a profile reads: fields of three views, and what is derived from behaviour."""
 
     behaviour_fields: tuple[str, ...]
     prediction_fields: tuple[str, ...]
     derive: Derive
+    outlook_fields: tuple[str, ...] = ("feature_at",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +96,21 @@ class Profiles:
         if self._sources.is_erased(customer_id):
             raise UnknownCustomer(customer_id)
         release, view, sources = self._releases.current, self._view, self._sources
-        behaviour, predictions, [live], customer = await asyncio.gather(
+        behaviour, predictions, outlook, [live], customer = await asyncio.gather(
             self._reader.read(BEHAVIOUR, (customer_id,), view.behaviour_fields),
             self._reader.read(PREDICTIONS, (customer_id,), view.prediction_fields),
+            self._outlook(customer_id, release),
             sources.live.read([customer_id]),
             _known(sources.customer_of, customer_id),
         )
-        failure = behaviour.failure or predictions.failure
+        failure = behaviour.failure or predictions.failure or outlook.failure
         features, predicted = behaviour.rows[0], predictions.rows[0]
         degraded = ([failure] if failure else []) + ([] if customer.is_read else [STORE_AWAY])
         is_known = bool(features or predicted or live or customer.row)
         if not is_known and not degraded and not await self._has_acted(customer_id):
             raise UnknownCustomer(customer_id)
         self._metrics.count_answers("profile", [failure])
-        now, expected = datetime.now(UTC), predicted or {}
+        now, expected, ahead = datetime.now(UTC), predicted or {}, outlook.rows[0] or {}
         feature_at = instant((features or {}).get("feature_at"))
         as_of = now if self._follows_wall_clock else max(release.as_of, feature_at or release.as_of)
         derived = dict(features or {})
@@ -124,8 +127,10 @@ class Profiles:
             "demographic": await self._demographic(customer_id, customer.row or {}),
             "psychographic": _psychographic(habit, customer.row or {}) if parts.preferences else None,
             "preferences": await self._preferences(customer_id, parts),
-            "predictions": _predictions(expected, derived, as_of, habit) if parts.predictions else None,
-            "segments": segments(derived, expected, release.price_bands) if parts.segments else None,
+            "predictions": (
+                _predictions(expected, ahead, derived, as_of, habit) if parts.predictions else None
+            ),
+            "segments": _segments(derived, expected, ahead, release) if parts.segments else None,
             "feature_age_seconds": age_seconds(feature_at or instant(expected.get("feature_at")), now),
             "fallback": failure is not None,
             "fallback_reason": failure,
@@ -133,6 +138,12 @@ class Profiles:
             "release": release.release_id,
             "model_versions": release.model_versions,
         }
+
+    async def _outlook(self, customer_id: str, release: ServedRelease) -> Reading:
+        """Empty for a release whose online store lacks the view: a failed read would shut it to all."""
+        if not release.has_outlook:
+            return Reading([None])
+        return await self._reader.read(OUTLOOK, (customer_id,), self._view.outlook_fields)
 
     async def _has_acted(self, customer_id: str) -> bool:
         try:
@@ -208,8 +219,15 @@ def _recorded(value: Any) -> dict[str, Any]:
     return {"value": value, "reason": None if value is not None else NOT_COLLECTED}
 
 
+def _segments(features: Mapping[str, Any], row: Row, ahead: Row, release: ServedRelease) -> dict[str, Any]:
+    return segments(features, row, release.price_bands) | {
+        "behavior_segment": ahead.get("segment"),
+        "behavior_segment_before": ahead.get("segment_before"),
+    }
+
+
 def _predictions(
-    row: Row, features: Mapping[str, Any], as_of: datetime, habit: Mapping[str, Any]
+    row: Row, ahead: Row, features: Mapping[str, Any], as_of: datetime, habit: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "lifetime_value": json_value(row.get("clv_90d")),
@@ -218,9 +236,66 @@ def _predictions(
         "interval_level": 0.8,
         "horizon_days": 90,
         "churn_probability": json_value(row.get("churn_probability")),
-        "next_purchase": next_purchase(features, as_of),
+        "next_purchase": next_purchase(features, as_of) | {"forecast": next_purchase_forecast(ahead)},
         "price_sensitivity": habit["price_sensitivity"],
+        **outlook_of(row, ahead),
     }
+
+
+def outlook_of(row: Row, ahead: Row) -> dict[str, Any]:
+    """Value over further horizons and its parts, what churn rests on, what keeping would save, prices."""
+    horizons, parts, prices = (ahead.get(name) for name in ("clv_horizons", "clv_parts", "price_habits"))
+    own = [row.get(name) for name in ("clv_90d", "clv_90d_low", "clv_90d_high")]
+    values = [(30, horizons[:3]), (90, own), (365, horizons[3:])] if horizons else []
+    names, effects = ahead.get("churn_drivers") or [], ahead.get("churn_driver_effects") or []
+    return {
+        "value_horizons": [
+            {
+                "days": days,
+                **_named(("value", "low", "high"), numbers),
+                "is_extrapolated": days == EXTRAPOLATED_DAYS,
+            }
+            for days, numbers in values
+        ],
+        "value_parts": _named(("alive_probability", "expected_orders", "order_value"), parts) or None,
+        "churn_drivers": [
+            {"name": name, "effect": json_value(effect)} for name, effect in zip(names, effects, strict=True)
+        ],
+        "retention": {
+            "expected_saving": json_value(ahead.get("expected_saving")),
+            "audience": ahead.get("audience") or None,
+        },
+        "due_items": due_items(ahead),
+        "price_habits": _named(("price_level", "discount_share"), prices) or None,
+    }
+
+
+def next_purchase_forecast(ahead: Row) -> dict[str, Any] | None:
+    """The model's days from the scoring instant to the next order; None without a model."""
+    days, at = ahead.get("next_order_days"), instant(ahead.get("feature_at"))
+    if not days or at is None:
+        return None
+    return {
+        **_named(("median_days", "low_days", "high_days"), days),
+        "counted_from": at.isoformat(),
+        "interval_level": 0.8,
+        "category": ahead.get("next_category"),
+    }
+
+
+def due_items(ahead: Row) -> list[dict[str, Any]]:
+    """What the customer buys again and again and runs out of, with the day on which it is due."""
+    at = instant(ahead.get("feature_at"))
+    if at is None:
+        return []
+    return [
+        {"item_id": item, "due_on": (at + timedelta(days=float(days))).date().isoformat()}
+        for item, days in zip(ahead.get("due_items") or [], ahead.get("due_in_days") or [], strict=True)
+    ]
+
+
+def _named(names: tuple[str, ...], numbers: Sequence[Any] | None) -> dict[str, Any]:
+    return dict(zip(names, map(json_value, numbers), strict=True)) if numbers else {}
 
 
 def next_purchase(features: Mapping[str, Any], as_of: datetime) -> dict[str, Any]:

@@ -70,13 +70,14 @@ def opened(home: Home, redis_url: str | None, until: datetime | None = None) -> 
 def test_online_values_equal_point_in_time_values(home: Home, redis_url: str | None) -> None:
     store = opened(home, redis_url, day(5))
     compared = assert_parity(store, home, sample=100, seed=1)
-    assert compared == {"user_behavior": 4, "item_behavior": 2, "user_predictions": 2, "user_candidates": 2}
+    scored = {"user_predictions": 2, "user_outlook": 2, "user_candidates": 2}
+    assert compared == {"user_behavior": 4, "item_behavior": 2, **scored}
 
 
 def test_a_day_materialized_after_the_others_keeps_parity(home: Home, redis_url: str | None) -> None:
     store = opened(home, redis_url, day(3))
     assert materialize(store, home, day(5), day(5), ["user_behavior"]) == {"user_behavior": 2}
-    materialize(store, home, day(5), day(5), ["user_predictions", "user_candidates"])
+    materialize(store, home, day(5), day(5), ["user_predictions", "user_outlook", "user_candidates"])
     assert_parity(store, home, sample=100, seed=1)
 
 
@@ -128,7 +129,7 @@ def test_the_bytes_are_those_that_feast_writes(home: Home, tmp_path: Path, redis
     published = [view.name for view in VIEWS if view is not user_live]
     standard.materialize(EPOCH, day(5), feature_views=published)
     assert stored_bytes(standard) == ours
-    assert len(ours) == 10
+    assert len(ours) == 12
 
 
 def test_feasts_own_interface_reads_the_same(home: Home, redis_url: str | None) -> None:

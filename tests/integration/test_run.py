@@ -145,6 +145,26 @@ def test_a_run_lands_publishes_and_releases(shop: Shop) -> None:
     assert len(candidates(shop.home)) > 0.5 * USERS
 
 
+def test_an_outlook_is_published_of_what_the_release_can_say(shop: Shop) -> None:
+    home, name = shop.home, "2026-02-01.parquet"
+    scored = pq.read_table(home.prediction("user_predictions") / name).to_pandas()
+    outlook = pq.read_table(home.prediction("user_outlook") / name).to_pandas()
+    assert outlook["user_id"].tolist() == scored["user_id"].tolist()
+    models = release_of(home).manifest.models
+    for column, kind in (
+        ("clv_horizons", "clv"),
+        ("clv_parts", "clv"),
+        ("churn_drivers", "churn"),
+        ("next_order_days", "next_purchase"),
+    ):
+        assert (outlook[column].notna() == (kind in models)).all(), column
+    assert outlook["segment"].nunique() >= 2
+    assert outlook["due_items"].notna().any()
+    listed = pq.read_table(home.prediction("retention_list") / name).to_pandas()
+    assert listed["expected_saving"].is_monotonic_decreasing
+    assert set(listed["user_id"]) == set(outlook.loc[outlook["expected_saving"] > 0, "user_id"])
+
+
 def test_the_same_again_has_nothing_to_do(shop: Shop) -> None:
     before = release_of(shop.home).release_id
     result = attune_run(shop.home.root, shop.world)

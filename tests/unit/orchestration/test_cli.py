@@ -158,7 +158,7 @@ def test_the_status_is_also_json(tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert found["landed"]["rows"] == 0
     assert found["release"] is None
-    assert found["champions"] == {"collaborative": None, "clv": None, "churn": None}
+    assert found["champions"] == dict.fromkeys(("collaborative", "clv", "churn", "next_purchase"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from feature_repo.layout import Home
+from feature_repo.user_features import user_outlook
 from serving.access.bodies import MAX_BODY_BYTES
 from serving.api.application import connect, create_application
 from serving.api.schemas.operations import HealthAnswer
@@ -60,6 +61,23 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
             "value_segment": "low",
         }
     },
+    "user_outlook": {
+        "anna": {
+            "feature_at": FEATURE_AT,
+            "clv_horizons": [40.0, 0.0, 90.0, 400.0, 50.0, 1200.0],
+            "clv_parts": [0.5, 2.0, 120.0],
+            "churn_drivers": ["late by the own rhythm", "recent spend"],
+            "churn_driver_effects": [0.5, -0.25],
+            "expected_saving": 3.5,
+            "next_order_days": [20.0, 3.0, 120.0],
+            "next_category": "kitchen",
+            "due_items": ["mug"],
+            "due_in_days": [2.5],
+            "price_habits": [0.25, 0.5],
+            "audience": "",
+            "segment": "frequent, engaged",
+        }
+    },
 }
 PROFILE = ProfileView(
     behaviour_fields=(
@@ -80,12 +98,13 @@ PROFILE = ProfileView(
         "value_segment",
     ),
     derive=lambda values, at: {"age_days": (at - values["feature_at"]).days},
+    outlook_fields=tuple(field.name for field in user_outlook.features),
 )
 
 Scenario = Callable[[httpx.AsyncClient, FakeUserStore], Awaitable[None]]
 
 
-def run(scenario: Scenario, settings: Settings | None = None) -> None:
+def run(scenario: Scenario, settings: Settings | None = None, service: str = "serving_v2") -> None:
     """Run a scenario against the application as it is served, middleware included, in a home of its own."""
 
     async def served(folder: str) -> None:
@@ -93,7 +112,7 @@ def run(scenario: Scenario, settings: Settings | None = None) -> None:
         given = settings or read_settings({})
         at_home = replace(given, home=Home(Path(folder)), exploration=0.0, diversity=0.0)
         store = FakeUserStore(ROWS)
-        release = serve_form(tiny_release())
+        release = serve_form(tiny_release(service=service))
         runtime = await open_runtime(at_home, release, lambda: store, PROFILE)
         application = create_application()
         connect(application, runtime)
@@ -235,15 +254,57 @@ def test_a_profile_holds_features_predictions_and_tiers() -> None:
             "value_segment": "low",
             "loyalty_tier": "VIP",
             "price_tier": "Premium",
+            "behavior_segment": "frequent, engaged",
+            "behavior_segment_before": None,
         }
 
     run(scenario)
+
+
+def test_a_profile_shows_horizons_drivers_the_next_order_and_what_keeping_would_save() -> None:
+    async def scenario(client: httpx.AsyncClient, store: FakeUserStore) -> None:
+        answer = (await client.get("/api/v1/personalization/profile/anna")).json()
+        expected = answer["predictions"]
+        assert [
+            (each["days"], each["value"], each["is_extrapolated"]) for each in expected["value_horizons"]
+        ] == [
+            (30, 40.0, False),
+            (90, 120.0, False),
+            (365, 400.0, True),
+        ]
+        assert expected["value_parts"] == {
+            "alive_probability": 0.5,
+            "expected_orders": 2.0,
+            "order_value": 120.0,
+        }
+        assert expected["churn_drivers"][0] == {"name": "late by the own rhythm", "effect": 0.5}
+        assert expected["retention"] == {"expected_saving": 3.5, "audience": None}
+        assert expected["next_purchase"]["forecast"]["median_days"] == 20.0
+        assert expected["next_purchase"]["forecast"]["category"] == "kitchen"
+        due_on = (FEATURE_AT + timedelta(days=2.5)).date().isoformat()
+        assert expected["due_items"] == [{"item_id": "mug", "due_on": due_on}]
+        assert expected["price_habits"] == {"price_level": 0.25, "discount_share": 0.5}
+        assert answer["segments"]["behavior_segment"] == "frequent, engaged"
+
+    run(scenario)
+
+
+def test_a_release_by_older_code_has_a_profile_without_outlook() -> None:
+    async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
+        answer = (await client.get("/api/v1/personalization/profile/anna")).json()
+        assert answer["predictions"]["lifetime_value"] == 120.0
+        assert answer["predictions"]["value_horizons"] == []
+        assert not answer["fallback"]
+
+    run(scenario, service="serving_v1")
 
 
 def test_a_customer_without_predictions_yet_has_a_profile_with_nulls() -> None:
     async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
         answer = (await client.get("/api/v1/personalization/profile/newcomer")).json()
         assert answer["predictions"]["lifetime_value"] is None
+        assert answer["predictions"]["value_horizons"] == []
+        assert answer["predictions"]["next_purchase"]["forecast"] is None
         assert answer["segments"]["value_segment"] is None
 
     run(scenario)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.replenishment import item_intervals, next_categories, user_intervals
+from training.replenishment import due_items, item_intervals, next_categories, user_intervals
 
 START = date(2026, 1, 1)
 
@@ -48,6 +48,24 @@ def test_what_is_bought_later_is_not_known_yet(tmp_path: Path) -> None:
     days = write(tmp_path, [("ann", "tea", 0), ("ann", "tea", 10), ("ann", "tea", 90)])
     [row] = user_intervals(days, START + timedelta(days=30)).to_pylist()
     assert (row["gap_count"], row["interval_days"]) == (1, 10.0)
+
+
+def test_what_runs_out_soon_is_due_and_what_was_given_up_is_not() -> None:
+    until = START + timedelta(days=100)
+    rows = [("salt", 30.0, 65), ("tea", 20.0, 85), ("rice", 60.0, 95), ("wine", 10.0, 70)]
+    intervals = pa.table(
+        {
+            "user_id": ["ann"] * len(rows),
+            "item_id": [item for item, _, _ in rows],
+            "gap_count": [2] * len(rows),
+            "interval_days": [interval for _, interval, _ in rows],
+            "last_bought_on": [START + timedelta(days=day) for _, _, day in rows],
+        }
+    )
+    assert due_items(intervals, until).to_pylist() == [
+        {"user_id": "ann", "due_items": ["tea", "salt"], "due_in_days": [5.0, -5.0]}
+    ]
+    assert due_items(intervals, until, count=1)["due_items"].to_pylist() == [["tea"]]
 
 
 def test_the_next_category_is_where_the_recent_purchases_lie(tmp_path: Path) -> None:

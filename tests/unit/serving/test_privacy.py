@@ -188,6 +188,8 @@ def test_an_export_holds_every_store(tmp_path: Path) -> None:
     home.current_marts.symlink_to(home.mart_versions / "1")
     _write(home.prediction("user_predictions") / "2024.parquet", user_id=[CANARY], clv_90d=[float("nan")])
     _write(home.customers_file, user_id=[CANARY, OTHER], age=[34, 35])
+    _write(home.campaign_customers, user_id=[CANARY, OTHER], list=["loyal", ""])
+    _write(home.campaign_run("spring", "2024-01-02"), user_id=[CANARY, OTHER], arm=["control", "treated"])
 
     async def scenario() -> None:
         async with served(tmp_path) as service:
@@ -218,6 +220,8 @@ def test_an_export_holds_every_store(tmp_path: Path) -> None:
             assert files["features/predictions/user_predictions"] == [{"user_id": CANARY, "clv_90d": None}]
             assert [row["age"] for row in files["landing/customers.parquet"]] == [34]
             assert files["marts/current/items"] == []
+            assert [row["list"] for row in files["campaigns"]] == ["loyal"]
+            assert [row["arm"] for row in files["campaigns/runs"]] == ["control"]
             for other in (OTHER, "other-visitor"):
                 assert other not in response.text
 

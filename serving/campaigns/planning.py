@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from serving.store.campaigns import CONTROL, DRAFT, QUEUED, TREATED
 from serving.store.database import Database
 
 DAY_MICROS = 86_400_000_000
+FRESH_DAYS = 14
 WRITE_SECONDS, ROWS_A_WRITE = 60.0, 2_000
 DECLARATION = b"declaration"
 FILE_SCHEMA = pa.schema(
@@ -123,6 +124,12 @@ class Planner:
         if not campaign.is_running(day):
             remedy = f"it runs from {campaign.start} to {campaign.end or 'further notice'}"
             raise NothingToSend(f"campaign={campaign.name!r} does not run on {day}: {remedy}")
+        now = now or datetime.now(UTC)
+        if send and not self.is_fresh(now):
+            raise NothingToSend(
+                f"campaign={campaign.name!r} cannot be queued: what is known of customers is older than"
+                f" {FRESH_DAYS} days; run `attune run` on newer data, or leave --send out for drafts"
+            )
         name, key = campaign.name, day.isoformat()
         path = self.home.campaign_run(name, key)
         plan = Plan(name, day)
@@ -133,7 +140,7 @@ class Planner:
         if kept is not None:
             plan.is_new, plan.rows = False, kept[0]
         else:
-            await self._choose(campaign, plan, send, now or datetime.now(UTC))
+            await self._choose(campaign, plan, send, now)
             for start in range(0, len(plan.rows), ROWS_A_WRITE):
                 rows = [stored(row) for row in plan.rows[start : start + ROWS_A_WRITE]]
                 await self.database.write(partial(store.add_messages, rows=rows), WRITE_SECONDS)
@@ -142,6 +149,11 @@ class Planner:
             release = partial(store.release_drafts, campaign=name, run_date=key)
             plan.released = await self.database.write(release)
         return plan
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the customers' data is recent: nobody is written to because of what held years ago."""
+        known_at = max((row["as_of"] for row in read_customers(self.home, ["as_of"])), default=now)
+        return bool(now - known_at <= timedelta(days=FRESH_DAYS))
 
     async def _choose(self, campaign: Campaign, plan: Plan, send: bool, now: datetime) -> None:
         customers = ranked(campaign, read_customers(self.home))
@@ -237,10 +249,11 @@ class Planner:
         return await self.database.read(partial(store.address_of, user_ids=list(user_ids)), WRITE_SECONDS)
 
 
-def read_customers(home: Home) -> list[Row]:
+def read_customers(home: Home, columns: Sequence[str] | None = None) -> list[Row]:
     """Whom campaigns may choose from; raises `NothingToSend` if no run has written them."""
     try:
-        rows: list[Row] = pq.read_table(home.campaign_customers, partitioning=None).to_pylist()
+        table = pq.read_table(home.campaign_customers, columns=columns, partitioning=None)
+        rows: list[Row] = table.to_pylist()
     except FileNotFoundError:
         remedy = "run `attune run --source NAME --path DIR` first"
         raise NothingToSend(f"{home.campaign_customers} is not there: {remedy}") from None

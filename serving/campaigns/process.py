@@ -74,7 +74,10 @@ async def sending(settings: Settings) -> AsyncIterator[Sender]:
 
 
 async def daily(settings: Settings, now: datetime) -> dict[str, Any]:
-    """Plan every campaign that runs today, and move customers; nothing is loaded where there is none."""
+    """Plan every campaign that runs today, and move customers; nothing is loaded where there is none.
+
+    On data that is not fresh campaigns are drafted only, and no list brings anybody into a journey.
+    """
     campaigns = read_campaigns(settings.home.campaigns_file)
     journeys = read_journeys(settings.home)
     running = [each for each in campaigns if each.is_running(now.date()) and each.audience.list != JOURNEY]
@@ -83,10 +86,13 @@ async def daily(settings: Settings, now: datetime) -> dict[str, Any]:
         return found
     async with planning(settings) as planner:
         for campaign in running:
-            plan = await planner.run(campaign, now.date(), campaign.send, now)
-            found["campaigns"].append(plan.summary())
+            send = campaign.send and planner.is_fresh(now)
+            plan = await planner.run(campaign, now.date(), send, now)
+            found["campaigns"].append(plan.summary() | {"sends": send})
         mover = Mover(planner, {each.name: each for each in campaigns})
         for journey in journeys:
+            if journey.trigger.audience is not None and not planner.is_fresh(now):
+                journey = journey.model_copy(update={"send": False})
             found["journeys"][journey.name] = dict(await mover.advance(journey, now))
     return found
 

@@ -112,7 +112,7 @@ async def settle_in(running: Served, users: list[str]) -> None:
         await running.runtime.consent.record(user_id, [Change("email", True, "test")])
     rows = [
         {"user_id": each, "list": "at_risk", "expected_saving": 9.0, "clv_90d": 1.0}
-        | {"replenish_item_id": None, "replenish_in_days": None}
+        | {"replenish_item_id": None, "replenish_in_days": None, "as_of": NOON}
         for each in [*users, "without-an-address"]
     ]
     path = running.settings.home.campaign_customers
@@ -175,6 +175,11 @@ def test_a_campaign_is_drafted_released_sent_once_and_measured(
         assert {row["user_id"]: row["arm"] for row in written} == {
             **dict.fromkeys(treated, "treated"), **dict.fromkeys(control, "control")
         }  # fmt: skip
+
+        # what is known of customers is old: nothing is queued on it
+        months_later = NOON + timedelta(days=90)
+        with pytest.raises(NothingToSend, match="older than 14 days"):
+            await planner.run(campaign, months_later.date(), send=True, now=months_later)
 
         # released; by the time they are due some may not be written to any more
         assert (await planner.run(campaign, NOON.date(), send=True, now=NOON)).released == len(written)

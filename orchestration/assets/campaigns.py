@@ -36,8 +36,7 @@ def campaign_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]
 
         started = monotonic()
         with workspace.writing() as home:
-            settings = workspace.settings
-            metadata = publish_audiences(home, settings.retention_offer, erased_now(settings))
+            metadata = publish_audiences(home, erased_now(workspace.settings))
         return Result(metadata=metadata | {"seconds": round(monotonic() - started, 1)})
 
     @dg.asset(

@@ -32,6 +32,7 @@ TEXT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "value_segment": ("high", "medium", "low", "at_risk", "churned"),
     "loyalty_tier": ("VIP", "Premium", "Standard", "New"),
 }
+FREE_TEXT_COLUMNS = ("segment", "next_category")
 NUMBER_COLUMNS = (
     "churn_probability",
     "clv_90d",
@@ -71,10 +72,12 @@ class Conditions(Closed):
     @field_validator("where", mode="before")
     @classmethod
     def _known(cls, where: object) -> object:
+        columns = (*TEXT_COLUMNS, *FREE_TEXT_COLUMNS, *NUMBER_COLUMNS)
         for column, wanted in where.items() if isinstance(where, dict) else ():
-            if column not in TEXT_COLUMNS and column not in NUMBER_COLUMNS:
-                allowed = ", ".join((*TEXT_COLUMNS, *NUMBER_COLUMNS))
-                raise ValueError(f"there is no {column!r}; use {allowed}")
+            if column not in columns:
+                raise ValueError(f"there is no {column!r}; use {', '.join(columns)}")
+            if column in FREE_TEXT_COLUMNS and not isinstance(wanted, list):
+                raise ValueError(f"{column}={wanted!r} cannot be used: list names")
             if column in NUMBER_COLUMNS and not isinstance(wanted, dict | Range):
                 raise ValueError(f"{column} needs {{from: …, below: …}}")
             if column in TEXT_COLUMNS:

@@ -1,6 +1,6 @@
 """Who is on which list of campaigns, from tiny published tables."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,49 +35,55 @@ def make_home(root: Path) -> Home:
         home.mart("user_features"),
         [
             behaviour("loyal", 12, 8.0, 3),
-            behaviour("wavering", 3, 1.0, 80),
             behaviour("lost", 2, 1.0, 300),
             behaviour("faded", 12, 8.0, 300),  # VIP once: eight decayed orders are less than one by now
             behaviour("faded", 1, 1.0, 900),
         ],
     )
-    days = [date(2026, 1, 6), date(2026, 1, 20), date(2026, 2, 3), date(2026, 2, 17)]
-    put(
-        home.mart("interactions_daily"),
-        [
-            {"user_id": f"u{other}", "item_id": "coffee", "event_date": day, "purchase_count": 1}
-            for other in ("", 1, 2, 3, 4)
-            for day in days
-        ]
-        + [{"user_id": "loyal", "item_id": "coffee", "event_date": day, "purchase_count": 1} for day in days],
-    )
     return home
 
 
 def predict(home: Home) -> None:
-    columns = ("user_id", "churn_probability", "value_segment")
-    known = [("loyal", 0.1, "high"), ("wavering", 0.7, "at_risk"), ("lost", 0.95, "churned")]
-    common = {"clv_90d": 50.0, "feature_at": AS_OF}
-    put(home.prediction("user_predictions"), [common | dict(zip(columns, row, strict=True)) for row in known])
+    values = {"value_segment": "churned", "churn_probability": 0.95, "clv_90d": 50.0, "feature_at": AS_OF}
+    put(home.prediction("user_predictions"), [{"user_id": "lost", **values}])
+    outlook = {
+        "expected_saving": 2.5,
+        "segment": "rare buyers",
+        "next_category": "coffee",
+        "feature_at": AS_OF,
+    }
+    due = {"due_items": ["beans", "milk"], "due_in_days": [-2.0, 5.0]}
+    nothing = {"due_items": None, "due_in_days": None}
+    put(
+        home.prediction("user_outlook"),
+        [
+            {"user_id": "lost", "audience": "win_back", **outlook, **due},
+            {"user_id": "loyal", "audience": "loyal", **outlook, **nothing},
+        ],
+    )
 
 
-def test_predictions_and_loyalty_make_the_lists_and_habits_what_is_due(tmp_path: Path) -> None:
+def test_a_row_says_what_is_known_and_predicted_of_a_customer(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     predict(home)
     table = campaign_customers(home, AS_OF)
     assert table.schema.equals(CUSTOMERS_SCHEMA, check_metadata=False)
     rows = {row["user_id"]: row for row in table.to_pylist()}
     assert {name: row["list"] for name, row in rows.items()} == {
-        "loyal": "loyal", "wavering": "at_risk", "lost": "win_back", "faded": ""
+        "loyal": "loyal", "lost": "win_back", "faded": ""
     }  # fmt: skip
-    assert (rows["loyal"]["replenish_item_id"], rows["loyal"]["replenish_in_days"]) == ("coffee", 2.0)
-    assert rows["wavering"]["replenish_item_id"] is None
-    assert rows["wavering"]["days_since_order"] == 80.0
-    assert rows["lost"]["expected_saving"] > 0 > rows["loyal"]["expected_saving"]
-    assert rows["faded"]["loyalty_tier"] == "Standard"
+    lost = rows["lost"]
+    assert (lost["replenish_item_id"], lost["replenish_in_days"]) == ("beans", -2.0)
+    assert (lost["value_segment"], lost["expected_saving"], lost["days_since_order"]) == (
+        "churned",
+        2.5,
+        300.0,
+    )
+    assert rows["loyal"]["replenish_item_id"] is None
+    assert (rows["loyal"]["loyalty_tier"], rows["faded"]["loyalty_tier"]) == ("VIP", "Standard")
 
 
-def test_without_predictions_loyalty_alone_makes_a_list(tmp_path: Path) -> None:
-    rows = {row["user_id"]: row for row in campaign_customers(make_home(tmp_path), AS_OF).to_pylist()}
-    assert {name: row["list"] for name, row in rows.items() if row["list"]} == {"loyal": "loyal"}
-    assert rows["loyal"]["churn_probability"] is None
+def test_without_predictions_nobody_is_on_a_list(tmp_path: Path) -> None:
+    rows = campaign_customers(make_home(tmp_path), AS_OF).to_pylist()
+    assert {row["list"] for row in rows} == {""} and len(rows) == 3
+    assert {row["churn_probability"] for row in rows} == {None}

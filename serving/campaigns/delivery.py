@@ -199,7 +199,8 @@ class Sender:
         try:
             while batch := await self.database.read(due):
                 for message in batch:
-                    ends[await self._send(message, at)] += 1
+                    # The hour may have changed since the first of many.
+                    ends[await self._send(message, now or datetime.now(UTC))] += 1
         finally:
             for way in set(self.ways.values()):
                 way.close()

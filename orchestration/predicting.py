@@ -37,6 +37,7 @@ from training.interactions import Interactions, read_interactions
 from training.recommenders import Recommender, load_recommender
 from training.segments import value_segment
 from training.updates import fingerprints, known_before, of_items, of_users
+from training.value_config import SegmentConfig
 
 KEPT_PREDICTIONS = 30
 REFIT_DAYS = 7
@@ -97,14 +98,16 @@ def predict_with(
 ) -> Prediction:
     """The same, by the models of any release that is kept."""
     frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
-    values = score_values(data, release, frame)
+    values = score_values(data, release, frame, settings.value_segments)
     outlook = build_outlook(data, settings, release, frame, values)
     ranked = rank_candidates(data, release, models)
     checked = checked_frame(values, ranked.candidates, release)
     return Prediction(data.as_of, release.release_id, values, ranked, checked, outlook)
 
 
-def score_values(data: Data, release: Release, frame: pd.DataFrame) -> pd.DataFrame:
+def score_values(
+    data: Data, release: Release, frame: pd.DataFrame, limits: SegmentConfig | None = None
+) -> pd.DataFrame:
     """Columns of VALUE_SCHEMA for each row of the scoring frame; what no champion predicts is null."""
     versions = release.manifest.model_versions
     values = pd.DataFrame({"user_id": frame["user_id"], "feature_at": pd.Timestamp(data.as_of)})
@@ -119,7 +122,7 @@ def score_values(data: Data, release: Release, frame: pd.DataFrame) -> pd.DataFr
         values["churn_probability"] = scored["churn_probability"].to_numpy()
     values["value_segment"] = None
     if release.clv_dir is not None and release.churn_dir is not None:
-        values["value_segment"] = value_segment(values["clv_90d"], values["churn_probability"])
+        values["value_segment"] = value_segment(values["clv_90d"], values["churn_probability"], limits)
     values["clv_version"] = versions.get("clv")
     values["churn_version"] = versions.get("churn")
     return values

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import sqlalchemy as sa
@@ -24,8 +25,16 @@ from orchestration.errors import SettingsError, SourceError
 from orchestration.retention import Retention, read_retention
 from orchestration.sources.base import SOURCE_NAMES, parse_sources
 from training.errors import InvalidConfig
-from training.value_config import RetentionConfig
+from training.value_config import RetentionConfig, SegmentConfig
 
+Config = TypeVar("Config", RetentionConfig, SegmentConfig)
+OFFER_FIELDS = {"ATTUNE_SAVE_RATE": "save_rate", "ATTUNE_SAVE_COST": "cost"}
+SEGMENT_FIELDS = {
+    "ATTUNE_VALUE_HIGH": "value_high",
+    "ATTUNE_VALUE_LOW": "value_low",
+    "ATTUNE_AT_RISK_FROM": "at_risk_from",
+    "ATTUNE_CHURNED_FROM": "churned_from",
+}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -50,6 +59,10 @@ VARIABLES = (
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
+    Variable("ATTUNE_VALUE_HIGH", "1000", "spend expected in 90 days above which a customer's value is high"),
+    Variable("ATTUNE_VALUE_LOW", "200", "spend expected in 90 days below which a customer's value is low"),
+    Variable("ATTUNE_AT_RISK_FROM", "0.6", "churn probability from which a customer is at risk"),
+    Variable("ATTUNE_CHURNED_FROM", "0.85", "churn probability from which a customer counts as churned"),
     Variable("ATTUNE_SAVE_RATE", "0.1", "share of leaving customers whom an action keeps, assumed"),
     Variable("ATTUNE_SAVE_COST", "1.0", "money that one action to keep a customer costs"),
     Variable("DATABASE_URL", "", "operational store in PostgreSQL; unset: SQLite below ATTUNE_HOME"),
@@ -111,6 +124,7 @@ class Settings:
     workers: int
     log_level: str
     retention_offer: RetentionConfig = RetentionConfig()
+    value_segments: SegmentConfig = SegmentConfig()
     alert_webhook: str = ""
     alert_email: tuple[str, ...] = ()
     smtp_url: str = ""
@@ -141,7 +155,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_whole(env, "PORT", 1, 65_535),
         workers=_whole(env, "ATTUNE_WORKERS", 1, 64),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS),
-        retention_offer=_retention_offer(env),
+        retention_offer=_configured(env, RetentionConfig(), OFFER_FIELDS),
+        value_segments=_configured(env, SegmentConfig(), SEGMENT_FIELDS),
         alert_webhook=_address(env, "ATTUNE_ALERT_WEBHOOK", address_remedy),
         alert_email=_receivers(env),
         smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
@@ -232,19 +247,22 @@ def _sources(env: Mapping[str, str]) -> tuple[tuple[str, ...], Path | None]:
         raise SettingsError(f"ATTUNE_SOURCE={text!r} cannot be used: {error}") from error
 
 
-def _retention_offer(env: Mapping[str, str]) -> RetentionConfig:
-    """ATTUNE_SAVE_RATE and ATTUNE_SAVE_COST."""
-    offer = RetentionConfig()
-    for name, field, allowed in (
-        ("ATTUNE_SAVE_RATE", "save_rate", "a share above 0 up to 1"),
-        ("ATTUNE_SAVE_COST", "cost", "an amount of money, 0 or more"),
-    ):
+def _configured(env: Mapping[str, str], default: Config, variables: Mapping[str, str]) -> Config:
+    """`default` with what is set; `variables` maps a variable to the field, a number, that it sets."""
+    values: dict[str, Any] = {}
+    for name, field in variables.items():
         text = _text(env, name)
         try:
-            offer = replace(offer, **{field: float(text)})
-        except (ValueError, InvalidConfig) as error:
-            raise SettingsError(f"{name}={text!r} cannot be used: use {allowed}.") from error
-    return offer
+            values[field] = float(text)
+        except ValueError as error:
+            raise SettingsError(f"{name}={text!r} cannot be used: use a number.") from error
+    try:
+        return replace(default, **values)
+    except InvalidConfig as error:
+        names = {field: name for name, field in variables.items()}
+        allowed = " ".join(names.get(word, word) for word in error.allowed.split())
+        name = names[error.field]
+        raise SettingsError(f"{name}={_text(env, name)!r} cannot be used: {allowed}.") from error
 
 
 def _receivers(env: Mapping[str, str]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class InvalidConfig(TrainingError):
         super().__init__(f"{field}={value!r} cannot be used: {allowed}")
         self.field = field
         self.value = value
+        self.allowed = allowed
 
 
 class InvalidMetrics(TrainingError):

@@ -193,36 +193,20 @@ class ClvConfig:
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """Thresholds of the customer segments; money in the shop's currency, over the CLV model's horizon.
+    """Thresholds of the value segments; money in the shop's currency, over the CLV model's horizon.
 
-    `value_high` and `value_low` bound the value segments, `churned_from` and `at_risk_from` are churn
-    probabilities. Loyalty tiers count orders, lifetime spend and days since the first order. Price tiers
-    compare a customer's mean price per unit with `premium_price_ratio` and `budget_price_ratio` times the
-    shop's median.
+    `at_risk_from` and `churned_from` are churn probabilities.
     """
 
     value_high: float = 1000.0
     value_low: float = 200.0
     at_risk_from: float = 0.6
     churned_from: float = 0.85
-    vip_orders: int = 10
-    vip_spend: float = 5000.0
-    premium_orders: int = 5
-    premium_spend: float = 1500.0
-    new_days: float = 30.0
-    premium_price_ratio: float = 1.5
-    budget_price_ratio: float = 0.7
 
     def __post_init__(self) -> None:
         _require(0 <= self.value_low < self.value_high, "value_low", self.value_low, "use 0 up to value_high")
         ordered = 0.0 < self.at_risk_from < self.churned_from <= 1.0
         _require(ordered, "at_risk_from", self.at_risk_from, "use a probability below churned_from")
-        loyal = self.premium_orders <= self.vip_orders and self.premium_spend <= self.vip_spend
-        _require(loyal, "premium_orders", self.premium_orders, "use no more than the VIP thresholds")
-        priced = 0.0 < self.budget_price_ratio < self.premium_price_ratio
-        _require(
-            priced, "budget_price_ratio", self.budget_price_ratio, "use a ratio below premium_price_ratio"
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for logging."""

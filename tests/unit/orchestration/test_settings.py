@@ -39,6 +39,8 @@ def test_blank_means_unset() -> None:
         ("ATTUNE_SOURCE", "tabular,simulator", "event_log"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("REDIS_URL", "http://cache", "redis://"),
+        ("ATTUNE_VALUE_LOW", "2000", "use 0 up to ATTUNE_VALUE_HIGH"),
+        ("ATTUNE_CHURNED_FROM", "likely", "use a number"),
         ("ATTUNE_SAVE_RATE", "1.5", "a share above 0 up to 1"),
         ("ATTUNE_SAVE_COST", "nan", "0 or more"),
     ],

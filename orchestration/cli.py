@@ -157,7 +157,7 @@ def erase(
     typer.echo("Counts of days, popularity and models stay as they are until they are made again.")
 
 
-@app.command(hidden=True)  # until the README's table of commands names it
+@app.command()
 def rollback(
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides this.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in releases/history.jsonl.")],
@@ -175,7 +175,7 @@ def rollback(
         roll_back(settings, signature, to, typer.echo)
 
 
-@app.command(hidden=True)  # until the README's table of commands names it
+@app.command()
 def promote(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="collaborative, clv or churn.")],
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides this.")],

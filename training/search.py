@@ -34,6 +34,8 @@ from training.two_stage import (
 
 FIRST_WEIGHTS = (0.3, 0.3, 0.4)
 """Of collaborative, content and habit: the documented start."""
+STARTUP_TRIALS = 6
+"""Trials before the sampler learns from them, the two given ones included; few, for budgets are small."""
 OBJECTIVE = "quality"
 ALS_FIELDS = ("factors", "regularization", "alpha", "half_life_days")
 RANKER_FIELDS = ("rounds", "max_depth", "learning_rate", "min_child_weight", "colsample", "negatives")
@@ -107,7 +109,8 @@ def search(
         return metrics[OBJECTIVE]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    sampler = optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(_as_drawn(als, replace(hybrid, blend=FIRST_WEIGHTS)))
     study.enqueue_trial(_as_drawn(als, hybrid))
     left = budget.seconds - (time.perf_counter() - begun)

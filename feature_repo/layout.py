@@ -173,6 +173,11 @@ class Home:
     def bentoml(self) -> Path:
         return self.root / "bentoml"
 
+    @property
+    def drift(self) -> Path:
+        """Drift of the champions, a Parquet file for each day of data at whose end it was measured."""
+        return self.root / "monitoring" / "drift"
+
     # the operational store, on one machine
 
     @property

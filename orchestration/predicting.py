@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ REFIT_DAYS = 7
 """So long a champion's sources stay as they were fitted, and only who did something is scored again."""
 MARK = "fingerprint"
 MARKS = "user_fingerprints"
+COMPARED_EVERY_DAYS, COMPARED_DAYS = 10, 200
+"""Predictions of a day in so many outlive the others, until what they foretold has come (`drifting`)."""
 VALUE_SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -246,14 +249,14 @@ def publish_predictions(
     values = values.filter(pa.array(~erased.mask(values["user_id"])))
     candidates = prediction.candidates
     candidates = candidates.filter(pa.array(~erased.mask(candidates["user_id"])))
-    _write(home.prediction("user_predictions") / name, values, KEPT_PREDICTIONS)
+    _write(home.prediction("user_predictions") / name, values, outdated_predictions)
     marks = prediction.ranked.marks
     marks = marks.filter(pa.array(~erased.mask(marks["user_id"])))
     # Without the note everybody is scored again: it speaks of files that are there whole, or is not there.
     forget_scored(home)
     # Only the newest: candidates of the past serve nobody, and are the largest file of all.
-    _write(home.prediction("user_candidates") / name, candidates, 1)
-    _write(home.prediction(MARKS) / name, marks, 1)
+    _write(home.prediction("user_candidates") / name, candidates, all_but_the_newest)
+    _write(home.prediction(MARKS) / name, marks, all_but_the_newest)
     note_scored(home, prediction.ranked.scored)
     outlook = prediction.outlook
     rows = outlook.rows.filter(pa.array(~erased.mask(outlook.rows["user_id"])))
@@ -261,17 +264,28 @@ def publish_predictions(
     for kind, table in outlook.tables.items():
         if "user_id" in table.column_names:
             table = table.filter(pa.array(~erased.mask(table["user_id"])))
-        _write(home.prediction(kind) / name, table, 1)
+        _write(home.prediction(kind) / name, table, all_but_the_newest)
     keep_clusters(home, outlook)
     views = ["user_predictions", VIEW, "user_candidates"]
     return materialize(features.open(), home, prediction.as_of, prediction.as_of, views, erased)
 
 
-def _write(path: Path, table: pa.Table, kept: int) -> None:
+def outdated_predictions(days: Collection[date]) -> list[date]:
+    """The days whose predictions are no longer needed: neither recent nor kept for comparison."""
+    older = sorted(days)[:-KEPT_PREDICTIONS]
+    oldest = max(days) - timedelta(days=COMPARED_DAYS)
+    return [day for day in older if day.toordinal() % COMPARED_EVERY_DAYS or day < oldest]
+
+
+def all_but_the_newest(days: Collection[date]) -> list[date]:
+    """Of what serves nobody once there is something newer."""
+    return sorted(days)[:-1]
+
+
+def _write(path: Path, table: pa.Table, outdated: Callable[[Collection[date]], list[date]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     pq.write_table(table, temporary)
     temporary.replace(path)
-    others = sorted(other for other in path.parent.glob("*.parquet") if other != path)
-    for old in others[: max(0, len(others) + 1 - kept)]:
-        old.unlink()
+    for day in outdated({date.fromisoformat(each.stem) for each in path.parent.glob("[!.]*.parquet")}):
+        path.with_name(f"{day.isoformat()}.parquet").unlink()

@@ -58,6 +58,7 @@ STAGES = {
     "campaigns__customers": "choose audiences",
     "campaigns__messages": "plan campaigns",
     "monitoring__anomalies": "watch figures",
+    "monitoring__drift": "compare with training",
 }
 # Figures of an asset's metadata that are worth a place on its line.
 NOTED = (
@@ -337,7 +338,8 @@ class _Watcher:
         # The gate is no failure of the run: its verdict is reported with the model.
         is_skipped = "skipped" in evaluation.metadata
         if not evaluation.passed and not is_skipped and evaluation.check_name != GATE:
-            figures = ", ".join(f"{name} {value.value}" for name, value in evaluation.metadata.items())
+            shown = {name: value.value for name, value in evaluation.metadata.items() if name != "plot"}
+            figures = ", ".join(f"{name} {value}" for name, value in shown.items())
             text = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name} ({figures})"
             is_error = evaluation.severity.value == "ERROR" and evaluation.blocking is not False
             (self.failed_checks if is_error else self.warnings).append(text)

@@ -56,6 +56,11 @@ VARIABLES = (
     Variable("ATTUNE_FIRST_DAY", "2000-01-01", "first daily partition; older events are refused"),
     Variable("ATTUNE_SCHEDULE", "0 3 * * *", "cron expression (UTC) of the daily run"),
     Variable("ATTUNE_CUTOFFS", "4", "rolling cut-offs on which models are measured, 1 to 12"),
+    Variable(
+        "ATTUNE_RETRAIN_DAYS",
+        "0",
+        "train when the champion is this many days of data old, or has drifted; 0: on every change of data",
+    ),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
@@ -111,6 +116,7 @@ class Settings:
     first_day: date
     schedule: str
     cutoffs: int
+    retrain_days: int
     seed: int
     keep_releases: int
     retention: Retention
@@ -143,6 +149,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         first_day=_day(env, "ATTUNE_FIRST_DAY"),
         schedule=_cron(env, "ATTUNE_SCHEDULE"),
         cutoffs=_whole(env, "ATTUNE_CUTOFFS", 1, 12),
+        retrain_days=_whole(env, "ATTUNE_RETRAIN_DAYS", 0, 365),
         seed=_whole(env, "ATTUNE_SEED", 0, 2**31 - 1),
         keep_releases=_whole(env, "ATTUNE_KEEP_RELEASES", 2, 100),
         retention=read_retention(_file(env, "ATTUNE_RETENTION")),

@@ -17,16 +17,18 @@ import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
 from orchestration.completion import end_of, note_trained, trained_version
+from orchestration.drift_reports import recommender_reference, reuse_reason
 from orchestration.errors import NothingToDo
 from orchestration.gating import PAST_FRAME_FILE, read_past_frame, write_past_frame
 from orchestration.marts import MartsManifest, current_manifest
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
 from training import plots
-from training.churn import read_churn, score_churn, write_churn
+from training.churn import churned, read_churn, score_churn, write_churn
 from training.clv import read_clv, score_clv, write_clv
 from training.config import AlsConfig, BlendConfig, GateConfig, PopularityConfig
-from training.dataset import customer_frame, frame_hash, last_orders
+from training.dataset import CUTOFF, SPEND_NEXT, customer_frame, frame_hash, last_orders
+from training.drift import numbers, summary
 from training.errors import NotEnoughData
 from training.evaluation import ModelReport
 from training.evidence import Evidence
@@ -75,17 +77,23 @@ EXAMPLE_ROWS = 100
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome of one training run; `reused` if an interrupted run had trained this very version."""
+    """The outcome of one training run; `reused` if an interrupted run had trained this very version.
+
+    `kept`: why the champion was not due for training, which then is `version`.
+    """
 
     version: ModelVersion
     report: ModelReport
     decision: Decision
     figures: Mapping[str, Figure] = field(default_factory=dict)
     reused: bool = False
+    kept: str | None = None
 
     @property
     def verdict(self) -> str:
         """One sentence: the candidate against its baselines on the primary metric, and the decision."""
+        if self.kept is not None:
+            return f"version {self.version.version} stays champion: {self.kept}"
         primary = self.report.primary
         baselines = [row for row in self.report.baselines if primary in row.metrics]
         sign = 1.0 if self.report.higher_is_better else -1.0
@@ -176,7 +184,7 @@ def train_clv(data: Data, settings: Settings, models: Models, again: bool) -> Tr
             registry, "clv", config, data, settings, frame, split, found, outputs, place / "files", champion
         )
 
-    return _train("clv", data.key(settings, config), data, models, again, fit)
+    return _train("clv", data.key(settings, config), data, models, again, settings.retrain_days, fit)
 
 
 def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -195,7 +203,7 @@ def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> 
             registry, "churn", config, data, settings, frame, split, found, outputs, place / "files", champion
         )
 
-    return _train("churn", data.key(settings, config), data, models, again, fit)
+    return _train("churn", data.key(settings, config), data, models, again, settings.retrain_days, fit)
 
 
 def train_next_purchase(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -236,7 +244,8 @@ def train_next_purchase(data: Data, settings: Settings, models: Models, again: b
         )
         return _gate(registry, version, found.report, figures, shown)
 
-    return _train("next_purchase", data.key(settings, config), data, models, again, fit)
+    key = data.key(settings, config)
+    return _train("next_purchase", key, data, models, again, settings.retrain_days, fit)
 
 
 def _record_value_model(
@@ -281,8 +290,22 @@ def _record_value_model(
         outputs=outputs,
         dataset=_frame_profile(frame, data),
         tags=found.boundaries,
+        reference=value_reference(kind, frame[frame[CUTOFF] == split[-1].cutoff], found),
     )
     return _gate(registry, version, found.report, figures, shown)
+
+
+def value_reference(kind: str, last: pd.DataFrame, found: ChurnEvaluation | ClvEvaluation) -> dict[str, Any]:
+    """The customers of the last fold, `last`, what the model answered there and what came: for comparison.
+
+    Not the earlier cut-offs that it was fitted on: a young shop's customers are longer with it every month.
+    """
+    predicted = found.predictions[found.report.candidate.name]
+    return {
+        "features": {name: summary(numbers(last[name])) for name in found.model.features},
+        "prediction": summary(numbers(predicted)),
+        "outcome": summary(churned(last) if kind == "churn" else numbers(last[SPEND_NEXT])),
+    }
 
 
 def train_collaborative(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -353,11 +376,18 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
             files=place / "files",
             figures=figures,
             dataset=DatasetProfile("interactions_daily", data.fingerprint, glob, len(interactions)),
+            reference=recommender_reference(interactions, data.home.events, data.until),
         )
         return _gate(registry, version, report, figures, shown)
 
     return _train(
-        "collaborative", data.key(settings, als, blend, popularity, hybrid), data, models, again, fit
+        "collaborative",
+        data.key(settings, als, blend, popularity, hybrid),
+        data,
+        models,
+        again,
+        settings.retrain_days,
+        fit,
     )
 
 
@@ -414,6 +444,7 @@ def _train(
     data: Data,
     models: Models,
     again: bool,
+    retrain_days: int,
     fit: Callable[[Registry, Path], Trained],
 ) -> Trained:
     """The version that an interrupted run has trained for this key, unless `again`; else a new one."""
@@ -422,6 +453,11 @@ def _train(
     if version is not None:
         found = registry.version(kind, version)
         return Trained(found, registry.report(found), registry.decision(found), reused=True)
+    champion = registry.champion(kind)
+    kept = None if again else reuse_reason(data.home, registry, champion, data.until, retrain_days)
+    if champion is not None and kept is not None:
+        decision = registry.decision(champion)
+        return Trained(champion, registry.report(champion), decision, reused=True, kept=kept)
     with tempfile.TemporaryDirectory(prefix=f"attune-{kind}-") as place:
         trained = fit(registry, Path(place))
     note_trained(data.home, kind, key, trained.version.version)

@@ -108,6 +108,14 @@ def data_range(marts: Path) -> tuple[datetime, datetime]:
     )
 
 
+def realized(marts: Path, at: datetime, horizon_days: int) -> pd.DataFrame:
+    """What every customer with an order before `at` did in the horizon from it: `spend_next`, `orders_next`.
+
+    Raises `NotEnoughData` if nobody had ordered by then.
+    """
+    return _customers(marts, [at], horizon_days)
+
+
 def last_orders(marts: Path, cutoffs: Sequence[datetime]) -> pd.DataFrame:
     """When each customer last ordered before each cut-off, from the daily mart alone.
 

@@ -116,6 +116,27 @@ def importance(values: Mapping[str, float], top: int = 25) -> Figure:
     return figure
 
 
+def drift(indices: Mapping[str, float], threshold: float, title: str, top: int = 25) -> Figure:
+    """Stability index of each column, largest first, with the threshold above which it counts."""
+    known = {name: value for name, value in indices.items() if np.isfinite(value)}
+    chosen = sorted(known.items(), key=lambda pair: (-pair[1], pair[0]))[:top][::-1]
+    figure, axes = _figure(title, "population stability index", "", height=max(2.5, 0.28 * len(chosen)))
+    axes.barh([name for name, _ in chosen], [value for _, value in chosen])
+    axes.axvline(threshold, color="black", linestyle="--", linewidth=1)
+    figure.tight_layout()
+    return figure
+
+
+def expected_and_realized(pairs: Mapping[str, tuple[float, float]]) -> Figure:
+    """What was expected of customers on average beside what came, as a ratio to the first."""
+    names = [name for name, (before, _) in pairs.items() if before]
+    figure, axes = _figure("Realized over expected", "ratio", "", height=max(2.0, 0.5 * len(names)))
+    axes.barh(names, [pairs[name][1] / pairs[name][0] for name in names])
+    axes.axvline(1.0, color="black", linestyle="--", linewidth=1)
+    figure.tight_layout()
+    return figure
+
+
 def _figure(title: str, x: str, y: str, height: float = 4.0) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.4, height), dpi=110)
     FigureCanvasAgg(figure)

@@ -38,6 +38,7 @@ PROMOTED, REJECTED = "promoted", "rejected"
 GATE_FILE = "gate.json"
 CONFIG_FILE = "config.json"
 CONFIGURATION = "attune.configuration"
+REFERENCE_FILE = "reference.json"
 METRIC_BATCH = 1000
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
@@ -99,12 +100,13 @@ class Registry:
         outputs: pd.DataFrame | None = None,
         dataset: DatasetProfile | None = None,
         tags: Mapping[str, str] | None = None,
+        reference: Mapping[str, Any] | None = None,
     ) -> ModelVersion:
         """Log one training run, register the directory `files` as a version, and make it the challenger.
 
         `window` is the first and last day of the data. Of `inputs` and `outputs` only the schema is kept.
         Metrics of the candidate are logged as `<metric>`, `<metric>_low`, `<metric>_high`, those of another
-        row with the prefix `<role>/<row>/`.
+        row with the prefix `<role>/<row>/`. `reference` is what later data is compared with (`drift`).
         """
         with _failures(f"log a run of {kind}"):
             experiment = self._experiment(kind)
@@ -124,6 +126,8 @@ class Registry:
                 self._log_values(run_id, params, _metrics(report), {"attune.kind": kind, **(tags or {})})
                 self._log_report(run_id, report)
                 self._client.log_text(run_id, json.dumps(_plain(config), indent=1), CONFIG_FILE)
+                if reference is not None:
+                    self._client.log_text(run_id, json.dumps(reference), REFERENCE_FILE)
                 for figure_name, figure in (figures or {}).items():
                     self._client.log_figure(run_id, figure, f"figures/{figure_name}.png")
                 if dataset is not None:
@@ -157,10 +161,9 @@ class Registry:
 
     def decision(self, version: ModelVersion) -> Decision:
         """What the gate decided on a version; without its checks if none were recorded."""
-        with _failures(f"read the decision on run {version.run_id}"), tempfile.TemporaryDirectory() as place:
-            if GATE_FILE in {each.path for each in self._client.list_artifacts(version.run_id)}:
-                path = self._client.download_artifacts(version.run_id, GATE_FILE, place)
-                return Decision.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        recorded = self._json(version, GATE_FILE)
+        if recorded is not None:
+            return Decision.from_dict(recorded)
         reasons = version.tags.get(REASONS, "").splitlines()
         return Decision(version.tags.get(DECISION) == PROMOTED, reasons, [])
 
@@ -223,12 +226,25 @@ class Registry:
 
     def config(self, version: ModelVersion) -> dict[str, Any] | None:
         """The configuration that the version's run logged, as JSON has it; None if it logged none."""
-        with _failures(f"read the configuration of run {version.run_id}"):
-            if CONFIG_FILE not in {each.path for each in self._client.list_artifacts(version.run_id)}:
+        return self._json(version, CONFIG_FILE)
+
+    def reference(self, version: ModelVersion) -> dict[str, Any] | None:
+        """What the version was trained on, as summaries of columns; None if its run logged none."""
+        return self._json(version, REFERENCE_FILE)
+
+    def data_until(self, version: ModelVersion) -> date | None:
+        """The last day of the data that the version was trained on."""
+        with _failures(f"read run {version.run_id}"):
+            found = self._client.get_run(version.run_id).data.params.get("data_until")
+        return None if found is None else date.fromisoformat(found)
+
+    def _json(self, version: ModelVersion, name: str) -> dict[str, Any] | None:
+        """A JSON artifact of the version's run, or None if there is none."""
+        with _failures(f"read {name} of run {version.run_id}"), tempfile.TemporaryDirectory() as place:
+            if name not in {each.path for each in self._client.list_artifacts(version.run_id)}:
                 return None
-            with tempfile.TemporaryDirectory() as place:
-                path = self._client.download_artifacts(version.run_id, CONFIG_FILE, place)
-                return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            path = self._client.download_artifacts(version.run_id, name, place)
+            return dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     @contextmanager
     def search(self, kind: str, params: Mapping[str, Any]) -> Iterator[str]:

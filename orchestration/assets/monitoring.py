@@ -1,4 +1,4 @@
-"""The stage `monitoring`: judge the shop's daily figures by their own past, and tell people what differs."""
+"""The stage `monitoring`: judge the shop's daily figures by their own past, and models by their training."""
 
 from datetime import UTC, datetime
 from time import monotonic
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration.assets import ANOMALIES, MARTS, OWNERS, PREDICTIONS, WRITER_POOL, Result
-from orchestration.resources import Workspace
+from orchestration.assets import ANOMALIES, DRIFT, MARTS, OWNERS, PREDICTIONS, WRITER_POOL, Result
+from orchestration.assets.models import inline_plot
+from orchestration.resources import Features, Models, Workspace
 
 if TYPE_CHECKING:
+    from orchestration.drift_reports import DriftReport
     from orchestration.monitoring.series import Family
     from orchestration.monitoring.watching import Look
 
@@ -21,9 +23,16 @@ MEANINGS: dict[str, str] = {
     "business": "Orders, revenue, returns and conversion are as usual for the weekday.",
 }
 
+DRIFT_CHECKS = {
+    "feature": ("features_stable", "At most a quarter of a model's features moved (PSI > 0.25 or KS > 0.2)."),
+    "prediction": ("predictions_stable", "Predictions are as at training (PSI <= 0.25, KS <= 0.2)."),
+    "outcome": ("outcomes_stable", "Churn, spend and clicks came as expected, within a factor of 1.5."),
+}
+"""Aspect -> name and meaning of its check."""
+
 
 def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
-    """The asset `monitoring/anomalies`, with a check for each family of figures; none of them blocks."""
+    """`monitoring/anomalies`, a check for each family of figures, and `monitoring/drift`; none blocks."""
 
     @dg.asset(
         key=ANOMALIES,
@@ -56,7 +65,44 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         }
         return Result(metadata=metadata, check_results=[family_result(found, family) for family in FAMILIES])
 
-    return [anomalies]
+    @dg.asset(
+        key=DRIFT,
+        description="Each champion's features, predictions and outcomes against its training.",
+        deps=[PREDICTIONS],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=DRIFT, description=meaning, blocking=False)
+            for name, meaning in DRIFT_CHECKS.values()
+        ],
+        kinds={"parquet", "python"},
+        group_name="monitoring",
+        owners=OWNERS,
+        pool=WRITER_POOL,
+        retry_policy=retries,
+    )
+    def drift(
+        context: dg.AssetExecutionContext,
+        workspace: dg.ResourceParam[Workspace],
+        features: dg.ResourceParam[Features],
+        models: dg.ResourceParam[Models],
+    ) -> Result:
+        from orchestration.drift_reports import write_report
+        from orchestration.drifting import measure_drift
+        from orchestration.training_runs import Data
+        from training.drift import reasons
+
+        started = monotonic()
+        with workspace.writing() as home:
+            report = measure_drift(Data.published(home), features, models)
+            write_report(home, report)
+        for each in reasons(report.found):
+            context.log.warning("%s has drifted: %s", each.model, each.text)
+        metadata: dict[str, Any] = {
+            "compared": len(report.found),
+            "seconds": round(monotonic() - started, 1),
+        }
+        return Result(metadata=metadata, check_results=drift_results(report))
+
+    return [anomalies, drift]
 
 
 def family_result(found: "Look", family: "Family") -> dg.AssetCheckResult:
@@ -86,3 +132,38 @@ def figures_table(found: "Look") -> str:
                 f"| {last.low:,.4g} to {last.high:,.4g} |"
             )
     return "\n".join(lines)
+
+
+def drift_results(report: "DriftReport") -> list[dg.AssetCheckResult]:
+    """A check for each aspect, with a plot and the reasons to train again; drift stops nothing."""
+    from training import plots
+    from training.drift import DriftConfig, reasons
+
+    told = reasons(report.found)
+    results = []
+    for aspect, (name, description) in DRIFT_CHECKS.items():
+        found = [each for each in report.found if each.aspect == aspect]
+        moved = [each for each in told if each.aspect == aspect]
+        metadata: dict[str, Any] = {
+            "compared": len(found),
+            "drifted": "; ".join(f"{each.model}: {each.text}" for each in moved) or "none",
+        }
+        if found:
+            if aspect == "outcome":
+                pairs = {each.name: (each.reference_mean, each.current_mean) for each in found}
+                figure = plots.expected_and_realized(pairs)
+            else:
+                indices = {f"{each.model} {each.name}": each.psi for each in found}
+                figure = plots.drift(indices, DriftConfig().psi, f"Drift of {aspect}s since training")
+            metadata["plot"] = dg.MetadataValue.md(inline_plot(figure))
+        results.append(
+            dg.AssetCheckResult(
+                asset_key=DRIFT,
+                check_name=name,
+                passed=not moved,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=description,
+                metadata=metadata,
+            )
+        )
+    return results

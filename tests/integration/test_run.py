@@ -165,6 +165,15 @@ def test_an_outlook_is_published_of_what_the_release_can_say(shop: Shop) -> None
     assert set(listed["user_id"]) == set(outlook.loc[outlook["expected_saving"] > 0, "user_id"])
 
 
+def test_a_run_compares_its_models_with_their_training(shop: Shop) -> None:
+    found = pd.read_parquet(shop.home.drift / f"{END}.parquet")
+    aspects = {(model, aspect) for model, aspect in zip(found["model"], found["aspect"], strict=True)}
+    assert ("collaborative", "feature") in aspects
+    # A shop this small may have no value model that the gate lets pass.
+    compared = {"collaborative", "clv", "churn"} & release_of(shop.home).manifest.models.keys()
+    assert {model for model, _ in aspects} == compared
+
+
 def test_the_same_again_has_nothing_to_do(shop: Shop) -> None:
     before = release_of(shop.home).release_id
     result = attune_run(shop.home.root, shop.world)

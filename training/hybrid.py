@@ -50,17 +50,17 @@ class HybridConfig:
     `rankers` boosters with seeds of their own are averaged. `blend` is that of `TwoStageConfig`.
     """
 
-    trials: int = 6
+    trials: int = 4
     sample_users: int = 1_000
     rank: int = 512
     als_factors: int = 64
-    earlier_folds: int = 1
+    earlier_folds: int = 0
     step_days: int = 30
     rankers: int = 2
     fold_users: int = 8_000
     per_source: int = 60
     kept: int = 150
-    ranker: RankerConfig = RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=800_000)
+    ranker: RankerConfig = RankerConfig(max_rows=150_000)
     blend: tuple[float, ...] | None = None
 
     def two_stage(self) -> TwoStageConfig:

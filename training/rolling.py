@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from training import collaborative
+from training.cores import run_side_by_side
 from training.dataset import CUTOFF
 from training.errors import InvalidConfig, NotEnoughData
 from training.evaluation import ModelReport
@@ -58,22 +59,23 @@ def recommender_folds(
 ) -> list[FoldFigure]:
     """Recall@20 over all items on up to `count` folds, ascending, 30 days apart; the last is `measured`.
 
-    Folds with less than 60 days of history, or without labels, are left out. Nothing is fitted for a recipe
-    that is the champion's own.
+    Folds with less than 60 days of history, or without labels, are left out. Nothing is fitted where there is
+    no champion to compare with, nor for a recipe that is the champion's own.
     """
-    found: list[FoldFigure] = []
-    if champion is not None and _fixed_parts(champion) == _fixed_parts(recipe):
-        return found
-    for back in range(count - 1, 0, -1):
-        at = cutoff - timedelta(days=STEP_DAYS * back)
-        if (at - first).days < LEAST_HISTORY_DAYS:
-            continue
+    if champion is None or _fixed_parts(champion) == _fixed_parts(recipe):
+        return []
+
+    def figure(at: date) -> FoldFigure | None:
         try:
             fold = make_fold(mart_glob, at, horizon_days, FOLD_USERS, recipe.seed)
         except NotEnoughData:
-            continue
-        found.append(_fold_figure(fold, horizon_days, recipe, champion))
-    return [*found, measured]
+            return None
+        return _fold_figure(fold, horizon_days, recipe, champion)
+
+    cutoffs = [cutoff - timedelta(days=STEP_DAYS * back) for back in range(count - 1, 0, -1)]
+    known = [at for at in cutoffs if (at - first).days >= LEAST_HISTORY_DAYS]
+    found = run_side_by_side(figure, known)
+    return [*(one for one in found if one is not None), measured]
 
 
 def _fixed_parts(recipe: Recipe) -> tuple[object, ...]:
@@ -83,12 +85,10 @@ def _fixed_parts(recipe: Recipe) -> tuple[object, ...]:
     return recipe.als, recipe.seed, order
 
 
-def _fold_figure(fold: Fold, horizon_days: int, recipe: Recipe, champion: Recipe | None) -> FoldFigure:
+def _fold_figure(fold: Fold, horizon_days: int, recipe: Recipe, champion: Recipe) -> FoldFigure:
     mine = _recalls(fold, _learned(fold, horizon_days, recipe))
     again = _recalls(fold, BuyAgainScorer(fold.train))
-    theirs = None
-    if champion is not None:
-        theirs = float(np.nanmean(_recalls(fold, _learned(fold, horizon_days, champion))))
+    theirs = float(np.nanmean(_recalls(fold, _learned(fold, horizon_days, champion))))
     at = datetime.combine(fold.cutoff, time.min, UTC)
     gain = bootstrap_mean(mine - again, seed=recipe.seed)
     return FoldFigure(at, float(np.nanmean(mine)), theirs, gain)

@@ -27,7 +27,12 @@ from training.two_stage import Plan
 
 ALS = AlsConfig(factors=4, regularization=1.0)
 CONFIG = HybridConfig(
-    trials=1, rank=8, als_factors=4, rankers=1, ranker=RankerConfig(rounds=10, min_child_weight=1.0)
+    trials=1,
+    rank=8,
+    als_factors=4,
+    earlier_folds=1,
+    rankers=1,
+    ranker=RankerConfig(rounds=10, min_child_weight=1.0),
 )
 USERS, ITEMS, DAYS = 120, 30, 120
 

@@ -43,7 +43,9 @@ def test_a_fold_tells_both_recipes_and_the_gain_over_buying_again(
     assert "over buying again" in str(first)
 
 
-def test_nothing_is_fitted_before_there_is_history_or_for_the_champions_own_recipe() -> None:
+def test_nothing_is_fitted_without_history_or_champion_or_for_the_champions_own_recipe() -> None:
     start = date(2026, 1, 1)
-    assert rolling.recommender_folds("", start, start, 28, 4, RECIPE, None, MEASURED) == [MEASURED]
+    other = replace(RECIPE, seed=2)
+    assert rolling.recommender_folds("", start, start, 28, 4, RECIPE, other, MEASURED) == [MEASURED]
+    assert rolling.recommender_folds("", start, start, 28, 4, RECIPE, None, MEASURED) == []
     assert rolling.recommender_folds("", start, start, 28, 4, RECIPE, RECIPE, MEASURED) == []

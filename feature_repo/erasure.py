@@ -63,6 +63,8 @@ STORES = (
     Store("features/online.db*", "online", "online features"),
     Store("features/predictions/**", "rows", "predictions by instant"),
     Store("features/training_frame.parquet", "rows", "the last training frame"),
+    Store("features/past_frame.parquet", "rows", "the training frame without its last days, for the gate"),
+    Store("features/scored.json", "nothing", "until when and by which champion customers were ranked"),
     Store("features/segments.json", "nothing", "centres and names of segments"),
     Store("features/materialized.json", "nothing", "which tables are online"),
     Store("mlflow/mlflow.db*", "sqlite", "runs and versions: figures and settings"),

@@ -167,7 +167,7 @@ def test_a_deleted_user_is_gone_from_all_views_and_others_stay(tmp_path: Path, r
     store = open_store(home, redis_url)
     apply_definitions(store)
     materialize(store, home, None, day(5))
-    assert delete_user(store, "anna") == 3
+    assert delete_user(store, "anna") == 4
     assert delete_user(store, "anna") == 0
     reader = OnlineReader(store)
     assert reader.read_users("user_candidates", ["anna", "bert"], ["release_id"])[0] is None

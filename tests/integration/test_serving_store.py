@@ -79,6 +79,8 @@ def test_a_profile_from_real_features_has_derived_values(tmp_path: Path) -> None
             "value_segment": "low",
             "loyalty_tier": "Standard",
             "price_tier": "Premium",
+            "behavior_segment": None,
+            "behavior_segment_before": None,
         }
         await runtime.close()
 

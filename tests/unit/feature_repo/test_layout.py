@@ -38,6 +38,7 @@ def test_views_read_where_the_layout_says() -> None:
         HOME.mart_glob("user_features"),
         HOME.mart_glob("item_features"),
         HOME.prediction_glob("user_predictions"),
+        HOME.prediction_glob("user_outlook"),
         HOME.prediction_glob("user_candidates"),
         str(HOME.live_features / "*.parquet"),
     }

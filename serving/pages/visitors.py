@@ -35,7 +35,7 @@ BEHAVIOUR_FIELDS = (
     *ACTED_AT,
 )
 PREDICTION_FIELDS = ("feature_at", "churn_probability", "value_segment")
-CANDIDATE_FIELDS = ("item_ids", "seen")
+CANDIDATE_FIELDS = ("item_ids", "seen", "release_id")
 RECENT_ITEMS = 30
 # Decayed events of the last 30 days at which a customer counts as fully engaged.
 FULLY_ENGAGED_EVENTS = 40.0

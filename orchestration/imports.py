@@ -12,8 +12,10 @@ from threading import Thread
 def importing(*modules: str) -> Iterator[None]:
     """Imports the modules in a thread while the block runs; leaving the block waits for them.
 
-    The block imports none of them itself: two threads within one circle of imports see half a module.
+    The block imports none of them itself: two threads within one circle of imports see half a module. Dagster
+    works with SQLAlchemy meanwhile, which asks its mapper about every value as soon as that is half loaded.
     """
+    import_module("sqlalchemy.orm")
     thread = Thread(target=_import_all, args=(modules,), name="importing", daemon=True)
     thread.start()
     try:

@@ -165,9 +165,10 @@ class ConsentBook:
         """Listener of the identities: what a visitor said holds for the customer they turned out to be, in
         every purpose of which the customer said nothing. At once in memory, then in the ledger.
         """
-        if self._tombstones.is_erased(user_id):
-            return
         said, before = self._said.get(anonymous_id, 0), self._said.get(user_id, 0)
+        # A start tells of every link, and most visitors said nothing; asking for a tombstone costs a hash.
+        if not said or self._tombstones.is_erased(user_id):
+            return
         changes = [
             Change(purpose, bool(said & bit), "identification")
             for purpose, bit in _BITS.items()

@@ -47,7 +47,8 @@ class HybridConfig:
 
     `trials` bounds what is tried for each family of sources, so the same data give the same plan on any
     machine. `earlier_folds` more windows, `step_days` apart, train the ranker besides the validation fold.
-    `rankers` boosters with seeds of their own are averaged. `blend` is that of `TwoStageConfig`.
+    The ranker is the trees of both halves of the users, for `rankers` ways to halve them. `blend` and
+    `least_gain` are those of `TwoStageConfig`.
     """
 
     trials: int = 4
@@ -56,12 +57,13 @@ class HybridConfig:
     als_factors: int = 64
     earlier_folds: int = 0
     step_days: int = 30
-    rankers: int = 2
+    rankers: int = 1
     fold_users: int = 8_000
     per_source: int = 60
-    kept: int = 150
-    ranker: RankerConfig = RankerConfig(max_rows=150_000)
+    kept: int = 100
+    ranker: RankerConfig = RankerConfig(rounds=100, learning_rate=0.12, max_rows=150_000)
     blend: tuple[float, ...] | None = None
+    least_gain: float | None = 0.002
 
     def two_stage(self) -> TwoStageConfig:
         """The bounds as tuning takes them."""
@@ -79,6 +81,7 @@ class HybridConfig:
             kept=self.kept,
             fold_users=self.fold_users,
             blend=self.blend,
+            least_gain=self.least_gain,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """The second stage: XGBoost `rank:ndcg` on candidates, trained on what users took after the sources' time.
 
 Groups are users; those without a hit among their candidates teach nothing and are left out. Of the other
-candidates `negatives` are drawn for each user. The scores of several seeds are averaged: one seed flatters.
+candidates `negatives` are drawn for each user.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +72,8 @@ class Ranker:
         return {name: gains[name] / total for name in sorted(gains, key=lambda name: -gains[name])}
 
 
-def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, seeds: Sequence[int]) -> Ranker:
-    """Fit one booster for each seed, side by side; raises `NotEnoughData` if too few users have a hit."""
-    boosters = run_side_by_side(lambda seed: _boost(table, relevant, config, seed), seeds)
-    return Ranker(table.names, tuple(boosters))
-
-
-def _boost(table: CandidateTable, relevant: Flags, config: RankerConfig, seed: int) -> xgboost.Booster:
+def fit_ranker(table: CandidateTable, relevant: Flags, config: RankerConfig, seed: int) -> Ranker:
+    """Fit one booster; raises `NotEnoughData` if too few users have a hit."""
     rows = training_rows(table, relevant, config, seed)
     groups = table.row[rows]
     users = len(np.unique(groups))
@@ -110,7 +104,7 @@ def _boost(table: CandidateTable, relevant: Flags, config: RankerConfig, seed: i
         "seed": seed,
         "verbosity": 0,
     }
-    return xgboost.train(parameters, data, num_boost_round=config.rounds)
+    return Ranker(table.names, (xgboost.train(parameters, data, num_boost_round=config.rounds),))
 
 
 def _threads(rows: int) -> int:

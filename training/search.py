@@ -183,7 +183,7 @@ class _Candidates:
         metrics: dict[str, float] = {}
         total = 0.0
         for scope in scopes_of(self.exclude):
-            judged = judge(parts, scope, hybrid.two_stage(), self.seed)
+            judged = judge(parts, scope, hybrid.two_stage(), [self.seed])
             metrics |= {f"{scope}/{_way(name)}": value for name, value in judged.figures.items()}
             total += judged.quality
         return {**metrics, OBJECTIVE: total}

@@ -8,7 +8,7 @@
 What is decided on the first fold, and on it alone: whether items that the user took may be recommended, the
 sources' parameters, the weights of the blend, and which of single source, blend and ranker is used. The
 ranker is judged cross-fitted, each half of the users by the trees of the other half, so the three are
-compared on users that none of the trees has seen.
+compared on users that none of the trees has seen; the trees of all halves together then are the ranker.
 """
 
 import logging
@@ -28,7 +28,7 @@ from training.identifiers import Positions
 from training.pair_features import PairFeatures
 from training.ranker import Ranker, RankerConfig, fit_ranker
 from training.ranking_metrics import hits_of, ndcg_at, recall_at
-from training.sources.habits import BuyAgainConfig
+from training.sources.habits import BuyAgainConfig, PopularityConfig
 from training.sources.history import Flags, History, Single
 from training.sources.linear import GraphFilterConfig
 from training.sources.portfolio import (
@@ -61,7 +61,8 @@ class TwoStageConfig:
     Each source proposes `per_source` items a user, of which the blend passes `kept` to the ranker. Users are
     drawn: at most `fold_users` of the validation fold, `more_users` of each fold that only trains the ranker,
     and `blend_users` for the search of weights. With `blend` nothing is searched: it holds the weights of
-    the best source of each of `GROUPS`.
+    the best source of each of `GROUPS`. With `least_gain` only sources are kept that make a blend better by
+    more than this share: what every later fit and every list costs is the number of sources.
     """
 
     seen: Seen = "auto"
@@ -73,6 +74,7 @@ class TwoStageConfig:
     more_users: int = 6_000
     blend_users: int = 4_000
     blend: tuple[float, ...] | None = None
+    least_gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ def tune(
     main, seed = folds[0], seeds[0]
     started = time.perf_counter()
     exclude, portfolio = portfolio_of(main, config, seed, texts, start)
+    if config.least_gain is not None and start is None:
+        portfolio = needed_sources(portfolio, further[0] if further else (), main, exclude, config, seed)
     seconds = {"tune sources": time.perf_counter() - started}
     started = time.perf_counter()
     scorers = fold_scorers(folds, portfolio, seed)
@@ -180,7 +184,7 @@ def tune(
     parts = candidates_of_folds(folds, scorers, exclude, config, seed)
     seconds["candidates of the folds"] = time.perf_counter() - started
     started = time.perf_counter()
-    orders = {scope: _choose_order(parts, scope, config, seeds) for scope in scopes_of(exclude)}
+    orders = {scope: judge(parts, scope, config, seeds).order(config.kept) for scope in scopes_of(exclude)}
     seconds["blend and ranker"] = time.perf_counter() - started
     return Plan(portfolio.sources, exclude, main.repeat_share(), config.per_source, orders, seconds)
 
@@ -199,6 +203,29 @@ def portfolio_of(
         return start.exclude_taken, Portfolio(start.sources, fitted)
     exclude = decide_exclusion(main, config.seen, seed)
     return exclude, choose_portfolio(main, exclude, config.portfolio, seed, texts)
+
+
+def needed_sources(
+    portfolio: Portfolio,
+    further: Sequence[Scorer],
+    main: Holdout,
+    exclude_taken: bool,
+    config: TwoStageConfig,
+    seed: int,
+) -> Portfolio:
+    """Those that a blend of any scope cannot do without, beside `further`, and the best one for everybody."""
+    fold = main.sample(config.portfolio.sample_users, seed)
+    swept = SweepConfig(config.per_source, exclude_taken=exclude_taken)
+    table = sweep((*portfolio.scorers, *further), PairFeatures(main.history), fold.users, swept).table
+    needed = set()
+    for scope in scopes_of(exclude_taken):
+        part, of = _scoped(table, fold, scope)
+        relevant = part.relevance(of.labels)
+        blend, _ = tune_blend(part, of, relevant, config.blend_users, seed, config.least_gain or 0.0)
+        needed |= set(blend)
+        popular = [one.name for one in portfolio.sources if isinstance(one, PopularityConfig)]
+    needed.add(max(popular, key=lambda name: _quality(part, of, weighted_sum(part, {name: 1.0}))))
+    return portfolio.only(needed)
 
 
 def fold_scorers(folds: Sequence[Holdout], portfolio: Portfolio, seed: int) -> Iterator[tuple[Scorer, ...]]:
@@ -266,11 +293,11 @@ def thin(table: CandidateTable, weights: Mapping[str, float], kept: int) -> Cand
 
 @dataclass(frozen=True)
 class Judged:
-    """What the ways to order one scope reach on the first fold; `parts` are thinned to what is ranked."""
+    """What the ways to order one scope reach on the first fold, and the ranker, where there is one."""
 
     single: str
     blend: Mapping[str, float]
-    parts: Sequence[Part]
+    ranker: Ranker | None
     figures: Mapping[str, float]
 
     @property
@@ -286,25 +313,30 @@ class Judged:
         """Recall@20 + NDCG@20 of that."""
         return max(self.figures.values())
 
+    def order(self, kept: int) -> Order:
+        """The best way, with the others beside it."""
+        return Order(self.method, self.single, self.blend, kept, self.ranker, self.figures)
 
-def judge(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seed: int) -> Judged:
+
+def judge(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seeds: Sequence[int]) -> Judged:
     """Tune the blend, and measure it, the best source and the cross-fitted ranker on the first fold."""
     scoped = [_scoped(table, fold, scope) for table, fold in parts]
     table, fold = scoped[0]
     if config.blend is None:
-        blend, single = tune_blend(table, fold, table.relevance(fold.labels), config.blend_users, seed)
+        blend, single = tune_blend(table, fold, table.relevance(fold.labels), config.blend_users, seeds[0])
     else:
         blend, single = group_blend(table, fold, config.blend)
     figures = {
         f"single {single}": _quality(table, fold, weighted_sum(table, {single: 1.0})),
         "blend": _quality(table, fold, weighted_sum(table, blend)),
     }
-    thinned = [(thin(one, blend, config.kept), of) for one, of in scoped]
+    ranker = None
     try:
-        figures["ranker"] = _cross_fitted(thinned, config.ranker, seed)
+        thinned = [(thin(one, blend, config.kept), of) for one, of in scoped]
+        ranker, figures["ranker"] = _cross_fitted(thinned, config.ranker, seeds)
     except NotEnoughData as reason:
         logger.warning("no ranker: %s", reason)
-    return Judged(single, blend, thinned, figures)
+    return Judged(single, blend, ranker, figures)
 
 
 def group_blend(
@@ -321,22 +353,13 @@ def group_blend(
     return blend, max(names, key=lambda name: alone[name])
 
 
-def _choose_order(parts: Sequence[Part], scope: Scope, config: TwoStageConfig, seeds: Sequence[int]) -> Order:
-    """Judge the ways, and fit the ranker on all users of the folds."""
-    judged = judge(parts, scope, config, seeds[0])
-    ranker = None
-    if "ranker" in judged.figures:
-        ranker = fit_ranker(*_stack(judged.parts), config.ranker, seeds)
-    return Order(judged.method, judged.single, judged.blend, config.kept, ranker, judged.figures)
-
-
 def tune_blend(
-    table: CandidateTable, fold: Holdout, relevant: Flags, users: int, seed: int
+    table: CandidateTable, fold: Holdout, relevant: Flags, users: int, seed: int, least_gain: float = 0.0
 ) -> tuple[dict[str, float], str]:
     """Weights of the sources' scores, and the best single source, on at most `users` of the fold.
 
     Starts from the best source at 1 and moves one weight at a time, in three rounds; a weight of 0 is always
-    tried, so what does not help stays out.
+    tried, so what does not help stays out. A source comes in if it helps by more than the share `least_gain`.
     """
     chosen = np.zeros(len(table.users), dtype=bool)
     rng = np.random.default_rng(seed)
@@ -371,10 +394,11 @@ def tune_blend(
     for _ in range(3):
         before = best
         for number in np.argsort(-alone):
+            bar = best if weights[number] else best * (1.0 + least_gain)
             for weight in (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
                 moved = total + np.float32(weight - weights[number]) * padded[number]
                 found = quality(moved)
-                if found > best:
+                if found > max(best, bar):
                     best, total, weights[number] = found, moved, weight
         if best <= before:
             break
@@ -397,23 +421,33 @@ def _quality(table: CandidateTable, fold: Holdout, scores: Single) -> float:
     return float(np.nanmean(recall_at(hits, counts, K) + ndcg_at(hits, counts, K)))
 
 
-def _cross_fitted(parts: Sequence[Part], config: RankerConfig, seed: int) -> float:
-    """Quality on the first fold, each user scored by trees fitted on the other half of the users."""
+def _cross_fitted(parts: Sequence[Part], config: RankerConfig, seeds: Sequence[int]) -> tuple[Ranker, float]:
+    """Trees of both halves of the users for each seed, and the quality on the first fold.
+
+    For that each user is scored by the trees of the halves that they were not in, one for each seed.
+    """
     table, fold = parts[0]
-    scores = np.zeros(len(table), dtype=np.float32)
-    half = np.random.default_rng(seed).random(fold.history.shape[0]) < 0.5
+    users = fold.history.shape[0]
+    sides = []
+    for seed in seeds:
+        half = np.random.default_rng(seed).random(users) < 0.5
+        sides += [(half, seed), (~half, seed)]
 
-    def learn(side: Flags) -> Ranker:
+    def learn(side: tuple[Flags, int]) -> Ranker:
+        chosen, seed = side
         mine = [
-            (one.for_users(side[one.users]), two.of(np.flatnonzero(side[two.users]))) for one, two in parts
+            (one.for_users(chosen[one.users]), two.of(np.flatnonzero(chosen[two.users])))
+            for one, two in parts
         ]
-        return fit_ranker(*_stack(mine), config, [seed])
+        return fit_ranker(*_stack(mine), config, seed)
 
-    rankers = run_side_by_side(learn, (half, ~half))
-    for side, ranker in zip((half, ~half), rankers, strict=True):
-        others = ~side[table.users]
-        scores[others[table.row]] = ranker.score(table.for_users(others))
-    return _quality(table, fold, scores)
+    rankers = run_side_by_side(learn, sides)
+    scores = np.zeros(len(table), dtype=np.float32)
+    for (chosen, _), ranker in zip(sides, rankers, strict=True):
+        others = ~chosen[table.users]
+        scores[others[table.row]] += ranker.score(table.for_users(others))
+    boosters = tuple(booster for ranker in rankers for booster in ranker.boosters)
+    return Ranker(rankers[0].names, boosters), _quality(table, fold, scores)
 
 
 def _stack(parts: Sequence[Part]) -> tuple[CandidateTable, Flags]:

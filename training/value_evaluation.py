@@ -5,10 +5,11 @@ ended by the fold's cut-off. The last fold's report is the primary one and its m
 release: what was evaluated is what is released.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from training.bgnbd import bgnbd_inputs, fit_bgnbd, fit_gamma_gamma
 from training.calibration import fit_platt
 from training.churn import ChurnModel, churned, fit_churn
 from training.clv import ClvModel, fit_clv, score_clv
+from training.cores import run_side_by_side
 from training.dataset import CUTOFF, SPEND_LAST_90D, SPEND_NEXT, known_at
 from training.evaluation import Claim, ModelReport, Role, ScoreRow
 from training.intervals import Estimate, bootstrap_statistic, paired_statistic_difference
@@ -27,6 +29,7 @@ from training.splits import Fold
 from training.value_config import ChurnConfig, ClvConfig
 
 FloatArray = npt.NDArray[np.float64]
+Model = TypeVar("Model")
 
 CANDIDATE = "xgboost"
 LEAST_TENURE_DAYS = 30.0
@@ -101,15 +104,17 @@ def evaluate_churn(
 ) -> ChurnEvaluation:
     """Fit and measure on each fold; `frame` holds the rows of all their cut-offs (`cutoffs_of`)."""
     chosen = config or ChurnConfig()
-    reports = []
-    for fold in folds:
+
+    def measured(fold: Fold) -> tuple[ChurnModel, ModelReport, pd.DataFrame]:
         train, test = training_rows(frame, fold), evaluation_rows(frame, fold)
         model = fit_churn(train, chosen, seed)
         truth = churned(test)
         scores = _churn_scores(model, train, test, champion if fold is folds[-1] else None, fold.horizon_days)
-        reports.append(_churn_report(fold, truth, scores, train, seed, _draws(fold, folds, draws)))
-    predictions = _predictions(test, truth, scores)
-    return ChurnEvaluation(model, _with_earlier_folds(reports), predictions, folds[-1].boundaries)
+        report = _churn_report(fold, truth, scores, train, seed, _draws(fold, folds, draws))
+        return model, report, _predictions(test, truth, scores)
+
+    models, reports, predictions = _latest_first(measured, folds)
+    return ChurnEvaluation(models[-1], _with_earlier_folds(reports), predictions[-1], folds[-1].boundaries)
 
 
 def evaluate_clv(
@@ -122,8 +127,8 @@ def evaluate_clv(
 ) -> ClvEvaluation:
     """Fit and measure on each fold; `frame` holds the rows of all their cut-offs (`cutoffs_of`)."""
     chosen = config or ClvConfig()
-    reports = []
-    for fold in folds:
+
+    def measured(fold: Fold) -> tuple[ClvModel, ModelReport, pd.DataFrame]:
         train, test = training_rows(frame, fold), evaluation_rows(frame, fold)
         model = fit_clv(train, chosen, seed)
         truth = test[SPEND_NEXT].to_numpy(dtype=np.float64)
@@ -131,11 +136,20 @@ def evaluate_clv(
         scores = _clv_scores(scored, test, fold.horizon_days)
         if fold is folds[-1]:
             scores = _with_last_rows(scores, test, champion, fold.horizon_days)
-        reports.append(_clv_report(fold, truth, scores, scored, chosen, seed, _draws(fold, folds, draws)))
-    predictions = _predictions(test, truth, scores).assign(
-        low=scored["clv_low"].to_numpy(), high=scored["clv_high"].to_numpy()
-    )
-    return ClvEvaluation(model, _with_earlier_folds(reports), predictions, folds[-1].boundaries)
+        report = _clv_report(fold, truth, scores, scored, chosen, seed, _draws(fold, folds, draws))
+        low, high = scored["clv_low"].to_numpy(), scored["clv_high"].to_numpy()
+        return model, report, _predictions(test, truth, scores).assign(low=low, high=high)
+
+    models, reports, predictions = _latest_first(measured, folds)
+    return ClvEvaluation(models[-1], _with_earlier_folds(reports), predictions[-1], folds[-1].boundaries)
+
+
+def _latest_first(
+    measured: Callable[[Fold], tuple[Model, ModelReport, pd.DataFrame]], folds: Sequence[Fold]
+) -> tuple[list[Model], list[ModelReport], list[pd.DataFrame]]:
+    """What `measured` gives, by part, in the order of the folds; the latest, the longest, starts first."""
+    models, reports, predictions = zip(*run_side_by_side(measured, folds[::-1])[::-1], strict=True)
+    return list(models), list(reports), list(predictions)
 
 
 def cutoffs_of(folds: Sequence[Fold]) -> list[datetime]:

@@ -18,6 +18,8 @@ from training.top_items import Scores
 
 SPARSE_CELLS = 150_000_000
 """Beyond this estimate an item-item matrix is never formed; the filter then goes through the users."""
+DENSE_CELLS, DENSE_SHARE = 64_000_000, 0.15
+"""A matrix no larger than this, and filled beyond that share, is quicker to multiply as an array."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ class GraphFilterConfig:
         weights = powers(np.asarray(taken.sum(axis=0)).ravel(), -self.c)
         profile = self.profile.of(history)
         if float((np.diff(taken.indptr).astype(np.float64) ** 2).sum()) <= SPARSE_CELLS:
-            return LinearScorer(self.name, self.profile, profile, (left @ right).tocsr(), None, weights)
+            return LinearScorer(
+                self.name, self.profile, profile, quicker((left @ right).tocsr()), None, weights
+            )
         return LinearScorer(self.name, self.profile, profile, left, right, weights)
 
 
@@ -144,7 +148,8 @@ class TransitionsConfig:
         degree = np.asarray(baskets.sum(axis=0)).ravel()
         left = (sparse.diags(powers(degree, -self.a)) @ both).tocsr().astype(np.float32)
         profile = ProfileConfig(step_decay=self.step_decay)
-        return LinearScorer(self.name, profile, profile.of(history), left, None, powers(degree, -self.c))
+        weights = powers(degree, -self.c)
+        return LinearScorer(self.name, profile, profile.of(history), quicker(left), None, weights)
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,13 @@ class TextConfig:
         )
         terms = words.fit_transform(self.texts)
         return LinearScorer(self.name, self.profile, self.profile.of(history), terms.tocsr(), terms.T.tocsr())
+
+
+def quicker(matrix: sparse.csr_matrix) -> sparse.csr_matrix | Single:
+    """The matrix in the form that a sparse profile multiplies sooner."""
+    cells = matrix.shape[0] * matrix.shape[1]
+    filled = matrix.nnz > DENSE_SHARE * cells
+    return matrix.toarray() if filled and cells <= DENSE_CELLS else matrix
 
 
 def basket_matrix(history: History) -> sparse.csr_matrix:

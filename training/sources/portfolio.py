@@ -7,12 +7,14 @@ user are judged on new items, those of habit on all.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from training.cores import run_side_by_side
 from training.holdouts import Holdout
 from training.identifiers import Positions
 from training.ranking_metrics import hits_of, ndcg_at, recall_at
@@ -66,7 +68,7 @@ class PortfolioConfig:
 
     `trials` bounds the values that are tried for one family; unlike seconds, it gives the same everywhere.
     One family takes at most a quarter of the seconds. What they bound is the trying: each family's first fit
-    is made in any case.
+    is made in any case. Families are tried side by side, each on one core.
     """
 
     seconds: float = 150.0
@@ -85,6 +87,11 @@ class Portfolio:
 
     sources: tuple[SourceConfig, ...]
     scorers: tuple[SourceScorer, ...]
+
+    def only(self, names: Container[str]) -> "Portfolio":
+        """The named ones of them."""
+        kept = [pair for pair in zip(self.sources, self.scorers, strict=True) if pair[0].name in names]
+        return Portfolio(tuple(one for one, _ in kept), tuple(scorer for _, scorer in kept))
 
 
 @dataclass
@@ -113,6 +120,7 @@ class _Judge:
 
 
 Found = list[tuple[SourceConfig, SourceScorer]]
+Family = Callable[[History, _Judge, PortfolioConfig, int], Found]
 
 
 def choose_portfolio(
@@ -125,16 +133,19 @@ def choose_portfolio(
     """Sources for `fold.history` and what comes after it; also returns them fitted there."""
     history = fold.history
     users = int(min(config.sample_users, max(300, config.sample_cells // history.shape[1])))
+    sample = fold.sample(users, seed)
     end = time.perf_counter() + config.seconds
-    judge = _Judge(fold.sample(users, seed), exclude_taken, end, config.trials)
-    found: Found = []
-    families = [_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease]
-    for family in families:
+
+    def found_by(family: Family) -> Found:
         started = time.perf_counter()
-        judge.tried = 0
-        judge.until = min(end, started + config.seconds / 4)
-        found += family(history, judge, config, seed)
+        judge = _Judge(sample, exclude_taken, min(end, started + config.seconds / 4), config.trials)
+        found = family(history, judge, config, seed)
         logger.info("%s in %.1f s", family.__name__, time.perf_counter() - started)
+        return found
+
+    families = (_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease)
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = [one for part in run_side_by_side(found_by, families) for one in part]
     if texts is not None and any(texts):
         content = TextConfig(texts)
         found.append((content, content.fit(history, seed)))

@@ -31,7 +31,7 @@ def scorer() -> HybridScorer:
 
 
 def toy_ranker(table: CandidateTable) -> Ranker:
-    return fit_ranker(table, table.item % 3 == 0, RankerConfig(rounds=5, min_child_weight=0.1), [0, 1])
+    return fit_ranker(table, table.item % 3 == 0, RankerConfig(rounds=5, min_child_weight=0.1), 0)
 
 
 def test_what_the_history_adds_sums_to_each_source_s_score(scorer: HybridScorer) -> None:

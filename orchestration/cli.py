@@ -122,6 +122,20 @@ def tune(
 
 
 @app.command()
+def explain(
+    customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER_ID", help="Whose list.")],
+    limit: Annotated[int, typer.Option(min=1, max=50, help="Items to explain.")] = 5,
+    new: Annotated[bool, typer.Option("--new", help="Only what the customer never bought.")] = False,
+) -> None:
+    """Why a customer is recommended what they are: sources, their own history, the ranker's contributions."""
+    settings = _settings()
+    from orchestration.explaining import explain_customer
+    from orchestration.resources import Models
+
+    typer.echo(explain_customer(settings.home, Models(settings), customer_id, limit, new).summary())
+
+
+@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind (default: API_HOST).")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to bind (default: PORT).")] = None,

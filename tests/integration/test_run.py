@@ -201,6 +201,32 @@ def test_status_tells_of_it_as_json(shop: Shop) -> None:
     assert found["release"]["release_id"] == release_of(shop.home).release_id
 
 
+def test_a_customer_s_list_is_explained(shop: Shop) -> None:
+    customer, *_ = candidates(shop.home)["user_id"]
+    listed = attune(shop.home, "explain", customer, "--limit", "2")
+    assert listed.returncode == 0, listed.stderr
+    first, second = (line for line in listed.stdout.splitlines() if line[:2] in ("1.", "2."))
+    best = candidates(shop.home).set_index("user_id")["item_ids"][customer][:2]
+    assert [first.split()[1], second.split()[1]] == best.tolist()
+    assert listed.stdout.count("   proposed by ") == 2
+    assert listed.stdout.count("   trees: ") == 2
+
+    unknown = attune(shop.home, "explain", "nobody")
+    assert (unknown.returncode, "customer 'nobody' did nothing" in unknown.stderr) == (2, True)
+
+
+def test_a_search_keeps_what_it_found_for_the_next_training(shop: Shop, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    found = attune(home, "tune", "--trials", "2")
+    assert found.returncode == 0, found.stderr
+    assert "2 trials in" in found.stdout
+    registry = Registry(f"sqlite:///{home.mlflow_db}", home.mlflow_artifacts)
+    kept = registry.configuration("collaborative")
+    assert kept is not None
+    assert kept["search"] in found.stdout
+
+
 def test_two_runs_at_once_are_one_run_and_a_clear_error(shop: Shop) -> None:
     with hold(shop.home.lock):
         result = attune_run(shop.home.root, shop.world)

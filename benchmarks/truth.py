@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata, spearmanr
 
+from benchmarks.attribution import ALL, INCREMENTAL, judge
 from benchmarks.off_policy import judge_world, summary
 from feature_repo.layout import Home
 from feature_repo.store import apply_definitions, open_store
@@ -55,6 +56,7 @@ HORIZON_DAYS = 90
 SHOWN = 20
 OFF_POLICY_WORLDS = 30
 EXPERIMENT_CUSTOMERS = 20_000
+CAMPAIGN_DAYS = 180
 SAME = "same for all"
 
 
@@ -267,6 +269,15 @@ def off_policy(world: World) -> list[Row]:
     return rows
 
 
+def attribution(world: World) -> list[Row]:
+    """What campaigns earn, in a shop large enough to measure it; the rival is the best of the rules."""
+    judged = judge(EXPERIMENT_CUSTOMERS, CAMPAIGN_DAYS, world.seed)
+    error = {each.method: abs(each.error) for each in judged if each.channel == ALL}
+    own = error.pop(INCREMENTAL)
+    best = min(error, key=lambda method: error[method])
+    return [Row("attribution", "error of the campaigns' revenue", own, 0.0, error[best], best)]
+
+
 ESTIMATORS = (
     Estimator("tastes", tastes),
     Estimator("churn", churn),
@@ -274,6 +285,7 @@ ESTIMATORS = (
     Estimator("price", price),
     Estimator("uplift", uplift),
     Estimator("off-policy", off_policy),
+    Estimator("attribution", attribution),
 )
 
 

@@ -5,6 +5,7 @@ What it writes to a folder:
     drops/received_date=YYYY-MM-DD.parquet   raw events by day of arrival, with faults
     items.parquet, customers.parquet         the catalogue and the customers as the shop knows them
     content.parquet                          articles, videos and customers' pictures
+    marketing_spend.parquet                  what each channel cost on each day
     truth/                                   what only evaluation may read
     world.json                               the parameters and counts, written last
 """
@@ -24,6 +25,7 @@ from orchestration.errors import AttuneError
 from orchestration.parquet_files import refused
 from orchestration.simulation.aftermath import Waiting, due_events, due_refills, follow_up, nothing_waits
 from orchestration.simulation.calendar import Calendar, Floats
+from orchestration.simulation.campaigns import CampaignTruth, caused_visits, hold_out
 from orchestration.simulation.catalogue import Catalogue, draw_catalogue, item_count
 from orchestration.simulation.choice import shelf
 from orchestration.simulation.content import draw_content, draw_reads, write_content
@@ -31,7 +33,7 @@ from orchestration.simulation.drops import DropWriter
 from orchestration.simulation.happenings import KIND, Happenings, happenings, joined
 from orchestration.simulation.messages import draw_messages
 from orchestration.simulation.population import Population, draw_population
-from orchestration.simulation.truth import write_customers, write_items, write_truth
+from orchestration.simulation.truth import write_customers, write_items, write_spend, write_truth
 from orchestration.simulation.visits import EVENTS_PER_VISIT, Memory, draw_visits, live
 
 DEFAULT_END_DATE = date(2026, 1, 31)
@@ -39,7 +41,7 @@ DEFAULT_END_DATE = date(2026, 1, 31)
 
 EVENTS_PER_USER_YEAR = 160.0
 BLOCK_DAYS = 7
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 
 Progress = Callable[[int, int], None]
 """Called after each block with (days done, days to do)."""
@@ -68,6 +70,7 @@ class _State:
 
     waiting: Waiting
     memory: Memory
+    campaigns: CampaignTruth
     next_session: int = 0
     next_order: int = 0
     spent: float = 0.0
@@ -98,11 +101,14 @@ def simulate(
     try:
         _clear(path)
         writer = DropWriter(path / "drops", calendar, catalogue, population, content)
-        spent = _live_through(writer, rate, seed, progress)
+        state = _live_through(writer, rate, seed, progress)
         write_items(path / "items.parquet", rng, calendar, catalogue)
         write_customers(path / "customers.parquet", rng, calendar, population)
         write_content(path / "content.parquet", calendar, catalogue, content)
+        write_spend(path / "marketing_spend.parquet", calendar, users)
+        spent = state.spent + state.campaigns.revenue
         write_truth(path / "truth", rng, calendar, catalogue, population, rate, spent)
+        state.campaigns.write(path / "truth" / "campaigns.parquet")
         world = {
             "version": WORLD_VERSION, "users": users, "items": catalogue.count, "days": days, "seed": seed,
             "start_date": str(calendar.start), "end_date": str(end_date), **asdict(writer.counts),
@@ -113,16 +119,17 @@ def simulate(
     return SimulationReport(**asdict(writer.counts), seconds=time.monotonic() - started)
 
 
-def _live_through(writer: DropWriter, rate: Floats, seed: int, progress: Progress | None) -> float:
-    """All blocks, one after the other; returns what signed-in customers spent."""
+def _live_through(writer: DropWriter, rate: Floats, seed: int, progress: Progress | None) -> _State:
+    """All blocks, one after the other; returns the state at the end."""
     calendar, population = writer.calendar, writer.population
     last_visit = np.where(population.joined < 0, -1.0, -np.inf)
     memory = Memory(np.full(population.count, -1), last_visit)
-    state = _State(nothing_waits(), memory)
+    state = _State(nothing_waits(), memory, CampaignTruth())
     for first in range(0, calendar.days, BLOCK_DAYS):
         last = min(first + BLOCK_DAYS, calendar.days)
         rng = np.random.default_rng([seed, 1, first])
-        block = _live_block(rng, calendar, writer.catalogue, population, rate, state, first, last)
+        causing = np.random.default_rng([seed, 3, first])
+        block = _live_block(rng, causing, calendar, writer.catalogue, population, rate, state, first, last)
         reads = draw_reads(
             np.random.default_rng([seed, 2, first]), writer.catalogue, writer.content, block, first
         )
@@ -131,11 +138,12 @@ def _live_through(writer: DropWriter, rate: Floats, seed: int, progress: Progres
         if progress is not None:
             progress(last, calendar.days)
     writer.close()
-    return state.spent
+    return state
 
 
 def _live_block(
     rng: np.random.Generator,
+    causing: np.random.Generator,
     calendar: Calendar,
     catalogue: Catalogue,
     population: Population,
@@ -144,7 +152,10 @@ def _live_block(
     first: int,
     last: int,
 ) -> Happenings:
-    """The events that begin in the days [first, last), by time; moves the state on."""
+    """The events that begin in the days [first, last), by time; moves the state on.
+
+    What campaigns cause comes from ``causing``, so that all else is as it would be without them.
+    """
     on = shelf(catalogue, population, first, float(calendar.day_of(first).timetuple().tm_yday))
     due, state.waiting = due_refills(state.waiting, population, first, last)
     visits = draw_visits(rng, calendar, population, rate, first, last, due, state.next_session)
@@ -161,7 +172,11 @@ def _live_block(
     )
     _remember(state.memory, visited, signups)
     messages = draw_messages(rng, calendar, population, state.memory.last_visit, first, last)
-    return _by_time(joined([signups, visited, later, messages]), calendar)
+    messages = hold_out(causing, messages, population.count)
+    caused = caused_visits(
+        causing, calendar, catalogue, population, messages, on, state.memory, first, state.campaigns
+    )
+    return _by_time(joined([signups, visited, later, messages, caused]), calendar)
 
 
 def _by_time(events: Happenings, calendar: Calendar) -> Happenings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +154,9 @@ class DropWriter:
 
     def _campaigns(self, block: Happenings) -> pa.Array:
         numbers = np.unique(block.campaign[block.campaign >= 0])
-        names = [
-            f"{way}-{self.calendar.day_of(int(day))}" for way in ("newsletter", "push") for day in numbers
-        ]
-        is_push = np.isin(block.kind, [KIND["push_notification"], KIND["push_open"]])
+        days = [self.calendar.day_of(int(day)) for day in numbers]
+        names = [campaign_name(way, day) for way in ("email", "push") for day in days]
+        is_push = block.channel == CHANNEL_NAMES.index("push")
         code = np.searchsorted(numbers, block.campaign) + len(numbers) * is_push
         return _named(pa.array(names, pa.string()), np.where(block.campaign >= 0, code, -1))
 
@@ -209,6 +209,11 @@ class DropWriter:
             table = pa.concat_tables(self._pending.pop(day))
             path = self.folder / f"received_date={np.datetime64(day, 'D')}.parquet"
             pq.write_table(table, path, compression="zstd", compression_level=1)
+
+
+def campaign_name(way: str, day: date) -> str:
+    """The id of the campaign that went out on a day, by email or push."""
+    return f"{'newsletter' if way == 'email' else way}-{day}"
 
 
 def _repetitions(rng: np.random.Generator, received: Ints) -> tuple[Ints, Ints]:

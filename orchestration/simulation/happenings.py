@@ -14,7 +14,7 @@ KINDS = (
     "signup", "login", "logout", "page_view", "search", "category_browse", "filter_applied", "product_view",
     "wishlist_add", "add_to_cart", "remove_from_cart", "cart_view", "checkout_start", "purchase",
     "cart_abandonment", "return", "rating", "review", "share", "email_sent", "email_open", "email_click",
-    "push_notification", "push_open", "content_view", "like",
+    "push_notification", "push_open", "content_view", "like", "campaign_holdout",
 )  # fmt: skip
 KIND = {name: code for code, name in enumerate(KINDS)}
 CHANNEL_NAMES = ("web", "mobile_web", "mobile_app", "email", "push")

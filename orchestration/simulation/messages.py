@@ -23,7 +23,7 @@ def draw_messages(
     first: int,
     last: int,
 ) -> Happenings:
-    """The messages that go out on the days [first, last), and what is opened (within a day or so)."""
+    """The messages for the days [first, last) as if nobody were held out, and what is opened of them."""
     parts = [happenings("email_sent", np.empty(0), np.empty(0, dtype=np.int64))]
     for day in range(first, last):
         weekday = calendar.day_of(day).weekday()

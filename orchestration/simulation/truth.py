@@ -17,6 +17,8 @@ from orchestration.simulation.visits import ANONYMOUS_SHARE, MAX_VIEWS, VIEW_STO
 HORIZONS_DAYS = (30, 90, 180, 365)
 LOOKS_SAMPLED = 24
 NOT_REMOVED = 0.94
+DAILY_COSTS = {"search": 0.012, "social": 0.009, "affiliate": 0.006, "email": 0.001}
+"""Marketing spend per customer of the world and ordinary day, in units of the currency."""
 
 
 def write_items(path: Path, rng: np.random.Generator, calendar: Calendar, catalogue: Catalogue) -> None:
@@ -56,6 +58,24 @@ def write_customers(path: Path, rng: np.random.Generator, calendar: Calendar, po
         }
     )
     pq.write_table(table.filter(pa.array(population.joined < calendar.days)), path)
+
+
+def write_spend(path: Path, calendar: Calendar, users: int) -> None:
+    """What marketing cost by day and channel: more where the shop is busier."""
+    weights = calendar.weights(0, calendar.days)
+    days = [calendar.day_of(number) for number in range(calendar.days)]
+    tables = [
+        pa.table(
+            {
+                "day": pa.array(days, pa.date32()),
+                "channel": [channel] * len(days),
+                "campaign_id": pa.nulls(len(days), pa.string()),
+                "amount": np.round(cost * users * weights, 2),
+            }
+        )
+        for channel, cost in DAILY_COSTS.items()
+    ]
+    pq.write_table(pa.concat_tables(tables), path)
 
 
 def write_truth(

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.marketing import SPEND_SCHEMA
 from orchestration.errors import SourceMissing, SourceUnreadable
 from orchestration.sources.base import EventBatch
 from orchestration.sources.files import read_file, require_type
@@ -93,6 +94,12 @@ class SimulatorSource:
         if not (self.path / "content.parquet").is_file():
             return pd.DataFrame({"content_id": []})
         return self._entities("content.parquet")
+
+    def marketing_spend(self) -> pd.DataFrame:
+        """None for a world that was simulated before marketing cost anything."""
+        if not (self.path / "marketing_spend.parquet").is_file():
+            return pd.DataFrame(columns=SPEND_SCHEMA.names)
+        return self._entities("marketing_spend.parquet")
 
     def _drop(self, day: date) -> pa.Table:
         file = self.drops[day]

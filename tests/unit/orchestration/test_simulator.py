@@ -214,7 +214,8 @@ def test_lower_prices_sell_more_where_the_truth_says_so(world: Path, events: pd.
 
 
 def test_hours_weeks_and_weekends_have_their_rhythm(events: pd.DataFrame) -> None:
-    views = events[events["event_type"] == "product_view"]["event_at"]
+    is_caused = events["session_id"].str.len().eq(11)
+    views = events[(events["event_type"] == "product_view") & ~is_caused]["event_at"]
     hours = views.dt.hour.value_counts()
     assert hours.reindex([8, 13, 20]).min() > 2 * hours.reindex([2, 3]).max()
     per_weekday = views.dt.weekday.value_counts()
@@ -303,3 +304,32 @@ def test_an_unfinished_or_missing_world_is_named(tmp_path: Path) -> None:
     (tmp_path / "world.json").unlink()
     with pytest.raises(SourceMissing, match=r"world\.json"):
         open_source("simulator", tmp_path)
+
+
+def test_what_campaigns_cause_is_in_the_world_and_in_the_truth(world: Path, events: pd.DataFrame) -> None:
+    truth = pq.read_table(world / "truth" / "campaigns.parquet").to_pandas()
+    caused = events[events["session_id"].str.len().eq(11)]
+    bought = caused[caused["event_type"] == "purchase"]
+    assert caused["session_id"].nunique() == truth["caused_visits"].sum() > 50
+    assert (bought["quantity"] * bought["price"]).sum() == pytest.approx(truth["caused_revenue"].sum())
+    assert set(truth["channel"]) == {"email", "push"}
+    assert set(events["campaign_id"].dropna()) == set(truth["campaign_id"])
+
+
+def test_who_is_held_out_of_a_campaign_gets_and_opens_nothing(world: Path, events: pd.DataFrame) -> None:
+    truth = pq.read_table(world / "truth" / "campaigns.parquet").to_pandas()
+    sent = events[events["event_type"].isin(["email_sent", "push_notification"])]
+    held = events[events["event_type"] == "campaign_holdout"]
+    assert len(held) / (len(held) + len(sent)) == pytest.approx(0.2, abs=0.03)
+    assert (truth["treated_users"].sum(), truth["held_out_users"].sum()) == (len(sent), len(held))
+    others = events[events["campaign_id"].notna() & (events["event_type"] != "campaign_holdout")]
+    pairs = ["campaign_id", "user_id"]
+    assert held.merge(others, on=pairs).empty
+
+
+def test_marketing_costs_something_on_every_day(landed: tuple[Home, LandingReport]) -> None:
+    spend = pq.read_table(landed[0].marketing_spend_file).to_pandas()
+    assert spend.groupby("channel")["day"].nunique().to_dict() == dict.fromkeys(
+        ("affiliate", "email", "search", "social"), DAYS
+    )
+    assert (spend["amount"] > 0).all()

@@ -59,6 +59,7 @@ STAGES = {
     "campaigns__messages": "plan campaigns",
     "monitoring__anomalies": "watch figures",
     "monitoring__drift": "compare with training",
+    "monitoring__shadow": "try the challenger",
 }
 # Figures of an asset's metadata that are worth a place on its line.
 NOTED = (

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration.assets import ANOMALIES, DRIFT, MARTS, OWNERS, PREDICTIONS, WRITER_POOL, Result
+from orchestration.assets import ANOMALIES, DRIFT, MARTS, OWNERS, PREDICTIONS, SHADOW, WRITER_POOL, Result
 from orchestration.assets.models import inline_plot
-from orchestration.resources import Features, Models, Workspace
+from orchestration.resources import Features, Models, Workspace, erased_now
 
 if TYPE_CHECKING:
     from orchestration.drift_reports import DriftReport
     from orchestration.monitoring.series import Family
     from orchestration.monitoring.watching import Look
+    from orchestration.shadowing import Shadow
 
 MEANINGS: dict[str, str] = {
     "volume": "As much came in as usual for the weekday.",
@@ -30,9 +31,12 @@ DRIFT_CHECKS = {
 }
 """Aspect -> name and meaning of its check."""
 
+CHAMPION_HOLDS = "champion_holds"
+CHAMPION_MEANING = "A refused challenger's lists find no more of what customers buy than the champion's."
+
 
 def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
-    """`monitoring/anomalies`, a check for each family of figures, and `monitoring/drift`; none blocks."""
+    """`monitoring/anomalies`, a check for each family of figures, `drift` and `shadow`; none blocks."""
 
     @dg.asset(
         key=ANOMALIES,
@@ -102,7 +106,48 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         }
         return Result(metadata=metadata, check_results=drift_results(report))
 
-    return [anomalies, drift]
+    @dg.asset(
+        key=SHADOW,
+        description="Lists of a refused challenger beside the champion's, by what customers buy after.",
+        deps=[PREDICTIONS],
+        check_specs=[
+            dg.AssetCheckSpec(CHAMPION_HOLDS, asset=SHADOW, description=CHAMPION_MEANING, blocking=False)
+        ],
+        kinds={"parquet", "python"},
+        group_name="monitoring",
+        owners=OWNERS,
+        pool=WRITER_POOL,
+        retry_policy=retries,
+    )
+    def shadow(
+        context: dg.AssetExecutionContext,
+        workspace: dg.ResourceParam[Workspace],
+        models: dg.ResourceParam[Models],
+    ) -> Result:
+        from orchestration.shadowing import shadow as judge_shadow
+        from orchestration.training_runs import Data
+
+        started = monotonic()
+        settings = workspace.settings
+        with workspace.writing() as home:
+            found = judge_shadow(Data.published(home), models, settings.seed, erased_now(settings))
+        return Result(
+            metadata={"seconds": round(monotonic() - started, 1)}, check_results=[shadow_result(found)]
+        )
+
+    return [anomalies, drift, shadow]
+
+
+def shadow_result(found: "Shadow | None") -> dg.AssetCheckResult:
+    """Passed unless the challenger is surely better on customers as they come."""
+    return dg.AssetCheckResult(
+        asset_key=SHADOW,
+        check_name=CHAMPION_HOLDS,
+        passed=found is None or not found.is_better,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=CHAMPION_MEANING,
+        metadata={"compared": "no refused challenger" if found is None else str(found)},
+    )
 
 
 def family_result(found: "Look", family: "Family") -> dg.AssetCheckResult:

@@ -27,7 +27,11 @@ from orchestration.landing import landed_days, landing_summary
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.promotion import read_history
+from orchestration.resources import Models
+from orchestration.settings import read_settings
+from orchestration.shadowing import kept_lists, shadow
 from orchestration.simulator import simulate
+from orchestration.training_runs import Data
 from training.artifacts import Release, current_release_id, load_release, read_withdrawn
 from training.gate import Check, Decision
 from training.registry import Registry
@@ -297,6 +301,15 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     ]
     again = attune(home, "rollback", *signed)
     assert (again.returncode, "none to go back to" in again.stderr) == (5, True)
+
+    settings = read_settings(environment(home.root))
+    beside = shadow(Data.published(home), Models(settings), settings.seed)
+    assert beside is not None
+    assert (beside.champion_version, beside.challenger_version) == (champion.version, refused.version)
+    [(day, lists)] = kept_lists(home)
+    assert day == END
+    assert 0 < lists.num_rows <= USERS
+    assert set(lists["challenger_version"].to_pylist()) == {refused.version}
 
 
 def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ class Shadow:
         if self.gain is None:
             return f"{pair}: {self.buyers} customers bought since, {LEAST_BUYERS} are needed"
         return (
-            f"{pair}: Recall@{LENGTH} {self.challenger_recall:.4f} against {self.champion_recall:.4f} of what "
-            f"{self.buyers} customers bought after lists of {self.days} days; gain {self.gain}"
+            f"{pair}: Recall@{LENGTH} {self.challenger_recall:.4f} against {self.champion_recall:.4f} of "
+            f"what {self.buyers} customers bought after lists of {self.days} days; gain {self.gain}"
         )
 
 

@@ -43,7 +43,7 @@ from feature_repo.layout import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the service reads about a customer, and the one view that a recommendation needs.
-SERVICE: dict[str, object] = {"feature_service": "serving_v1"}
+SERVICE: dict[str, object] = {"feature_service": "serving_v2"}
 CANDIDATES: dict[str, object] = {
     "features": [
         f"user_candidates:{name}" for name in ("item_ids", "scores", "algorithms", "release_id", "feature_at")

@@ -172,38 +172,30 @@ def train_clv(data: Data, settings: Settings, models: Models, again: bool) -> Tr
     """Customer lifetime value: measured on rolling folds against BG/NBD and past spend."""
     config = ClvConfig(cutoffs=cutoff_config(settings))
 
-    def fit(registry: Registry, place: Path) -> Trained:
-        split = value_folds(data, settings)
-        frame = _read_frame(data)
-        champion = _champion(registry, "clv", place)
-        model = None if champion is None else read_clv(champion.files)
+    def evaluate(
+        frame: pd.DataFrame, split: Sequence[Fold], champion: Path | None, files: Path
+    ) -> tuple[ClvEvaluation, pd.DataFrame]:
+        model = None if champion is None else read_clv(champion)
         found = evaluate_clv(frame, split, config, settings.seed, model)
-        write_clv(found.model, place / "files")
-        outputs = score_clv(found.model, frame.head(EXAMPLE_ROWS))[["clv", "clv_low", "clv_high"]]
-        return _record_value_model(
-            registry, "clv", config, data, settings, frame, split, found, outputs, place / "files", champion
-        )
+        write_clv(found.model, files)
+        return found, score_clv(found.model, frame.head(EXAMPLE_ROWS))[["clv", "clv_low", "clv_high"]]
 
-    return _train("clv", data.key(settings, config), data, models, again, settings.retrain_days, fit)
+    return _train_value_model("clv", config, evaluate, data, settings, models, again)
 
 
 def train_churn(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
     """Churn: measured on rolling folds against recency and BG/NBD."""
     config = ChurnConfig(cutoffs=cutoff_config(settings))
 
-    def fit(registry: Registry, place: Path) -> Trained:
-        split = value_folds(data, settings)
-        frame = _read_frame(data)
-        champion = _champion(registry, "churn", place)
-        model = None if champion is None else read_churn(champion.files)
+    def evaluate(
+        frame: pd.DataFrame, split: Sequence[Fold], champion: Path | None, files: Path
+    ) -> tuple[ChurnEvaluation, pd.DataFrame]:
+        model = None if champion is None else read_churn(champion)
         found = evaluate_churn(frame, split, config, settings.seed, model)
-        write_churn(found.model, place / "files")
-        outputs = score_churn(found.model, frame.head(EXAMPLE_ROWS))[["churn_probability"]]
-        return _record_value_model(
-            registry, "churn", config, data, settings, frame, split, found, outputs, place / "files", champion
-        )
+        write_churn(found.model, files)
+        return found, score_churn(found.model, frame.head(EXAMPLE_ROWS))[["churn_probability"]]
 
-    return _train("churn", data.key(settings, config), data, models, again, settings.retrain_days, fit)
+    return _train_value_model("churn", config, evaluate, data, settings, models, again)
 
 
 def train_next_purchase(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -248,51 +240,61 @@ def train_next_purchase(data: Data, settings: Settings, models: Models, again: b
     return _train("next_purchase", key, data, models, again, settings.retrain_days, fit)
 
 
-def _record_value_model(
-    registry: Registry,
+def _train_value_model(
     kind: str,
     config: ClvConfig | ChurnConfig,
+    evaluate: Callable[
+        [pd.DataFrame, Sequence[Fold], Path | None, Path],
+        tuple[ClvEvaluation | ChurnEvaluation, pd.DataFrame],
+    ],
     data: Data,
     settings: Settings,
-    frame: pd.DataFrame,
-    split: Sequence[Fold],
-    found: ClvEvaluation | ChurnEvaluation,
-    outputs: pd.DataFrame,
-    files: Path,
-    champion: Champion | None,
+    models: Models,
+    again: bool,
 ) -> Trained:
-    """Logs a value model with its figures and its signature, and puts it before the gate."""
-    figures = value_figures(found, kind)
-    shown = value_evidence(
-        kind,
-        found,
-        frame,
-        split,
-        read_past_frame(data.home),
-        last_orders(data.home.current_marts, [split[-1].cutoff]),
-        files,
-        None if champion is None else champion.files,
-        None if champion is None else champion.config,
-        config,
-        settings.seed,
-    )
-    version = registry.log_run(
-        kind,
-        config=config.to_dict(),
-        seed=settings.seed,
-        window=(data.first, data.until),
-        data_hash=frame_hash(frame),
-        feature_service=FEATURE_SERVICES[kind],
-        report=found.report,
-        files=files,
-        figures=figures,
-        inputs=frame[list(found.model.features)].head(EXAMPLE_ROWS),
-        outputs=outputs,
-        dataset=_frame_profile(frame, data),
-        tags=found.boundaries,
-        reference=value_reference(kind, frame[frame[CUTOFF] == split[-1].cutoff], found),
-    )
-    return _gate(registry, version, found.report, figures, shown)
+    """Measures, logs with figures and signature, and puts before the gate.
+
+    `evaluate(frame, folds, champion, files)` reads the champion's directory, if there is one, writes the
+    model to `files`, and also returns what it answers for the first rows.
+    """
+
+    def fit(registry: Registry, place: Path) -> Trained:
+        split, frame, files = value_folds(data, settings), _read_frame(data), place / "files"
+        champion = _champion(registry, kind, place)
+        found, outputs = evaluate(frame, split, None if champion is None else champion.files, files)
+        figures = value_figures(found, kind)
+        shown = value_evidence(
+            kind,
+            found,
+            frame,
+            split,
+            read_past_frame(data.home),
+            last_orders(data.home.current_marts, [split[-1].cutoff]),
+            files,
+            None if champion is None else champion.files,
+            None if champion is None else champion.config,
+            config,
+            settings.seed,
+        )
+        version = registry.log_run(
+            kind,
+            config=config.to_dict(),
+            seed=settings.seed,
+            window=(data.first, data.until),
+            data_hash=frame_hash(frame),
+            feature_service=FEATURE_SERVICES[kind],
+            report=found.report,
+            files=files,
+            figures=figures,
+            inputs=frame[list(found.model.features)].head(EXAMPLE_ROWS),
+            outputs=outputs,
+            dataset=_frame_profile(frame, data),
+            tags=found.boundaries,
+            reference=value_reference(kind, frame[frame[CUTOFF] == split[-1].cutoff], found),
+        )
+        return _gate(registry, version, found.report, figures, shown)
+
+    return _train(kind, data.key(settings, config), data, models, again, settings.retrain_days, fit)
 
 
 def value_reference(kind: str, last: pd.DataFrame, found: ChurnEvaluation | ClvEvaluation) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from tests.servers import free_port
 
 pytestmark = pytest.mark.integration
 
-NOON = (datetime.now(UTC) - timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
+NOON = (datetime.now(UTC) - timedelta(days=3)).replace(hour=12, minute=0, second=0, microsecond=0)
 DECLARED = """
 campaigns:
   - name: keep-them

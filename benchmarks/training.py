@@ -34,16 +34,11 @@ from training.config import AlsConfig, BlendConfig
 from training.hybrid import HybridConfig, HybridScorer, tune_hybrid
 from training.identifiers import IdMap
 from training.interactions import Interactions
-from training.ranker import RankerConfig
 from training.updates import fingerprints, known_before, of_items, of_users
 
 FULL_SECONDS, PEAK_GIB, UPDATE_SHARE = 360.0, 8.0, 0.2
 ALS = AlsConfig()
-TUNING = HybridConfig(
-    trials=1,
-    earlier_folds=0,
-    ranker=RankerConfig(rounds=200, learning_rate=0.05, negatives=100, max_rows=40_000),
-)
+TUNING = HybridConfig(trials=1, ranker=replace(HybridConfig().ranker, max_rows=40_000))
 """As the product's, but for what only bounds how long it looks for parameters and learns."""
 DAYS = 366
 HORIZON_DAYS = 90

@@ -59,9 +59,9 @@ class HybridConfig:
     step_days: int = 30
     rankers: int = 1
     fold_users: int = 8_000
-    per_source: int = 60
+    per_source: int = 40
     kept: int = 100
-    ranker: RankerConfig = RankerConfig(rounds=100, learning_rate=0.12, max_rows=150_000)
+    ranker: RankerConfig = RankerConfig(rounds=60, max_depth=5, learning_rate=0.15, max_rows=150_000)
     blend: tuple[float, ...] | None = None
     least_gain: float | None = 0.002
 

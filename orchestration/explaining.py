@@ -25,7 +25,7 @@ from training.two_stage import Scope
 
 KIND = "collaborative"
 REASONS = 3
-"""Items of the history for each source, and features of the ranker, that a line shows."""
+"""Items of the history for each source, and summands of the score that orders, that a line shows."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Explained:
         if one.features:
             features = [*one.features.items()][:REASONS]
             said = ", ".join(f"{value:+.3g} {name}" for name, value in features)
-            lines.append(f"trees: {said}; margin {one.margin:.3g}")
+            lines.append(f"order: {said}; in all {one.margin:.3g}")
         return "\n".join(f"   {line}" for line in lines)
 
     def _named(self, item_id: str) -> str:

@@ -18,12 +18,13 @@ import numpy.typing as npt
 import xgboost
 from scipy import sparse
 
+from training.candidate_table import CandidateTable
 from training.hybrid import HybridScorer
 from training.ranker import Ranker
 from training.sources.history import Single
 from training.sources.latent import FactorScorer
 from training.sources.linear import LinearScorer
-from training.two_stage import Scope, thin
+from training.two_stage import Order, Scope, thin
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +35,8 @@ class Explanation:
 
     `sources` gives the place in the list of each source that proposed the item; `history`, by source, what
     each item of the user's history (by id) adds to the source's score, largest first; `features` what each
-    feature adds to the ranker's `margin`, with `bias` beside them; both are empty without a ranker.
+    feature adds to the `margin` that orders the list, with `bias` beside them: features of the ranker, or
+    sources where a blend or one of them orders. None and empty for what is a candidate and not ranked.
     """
 
     item_id: str
@@ -55,20 +57,13 @@ def explain(scorer: HybridScorer, user: int, items: npt.NDArray[np.int64], scope
     depth = scorer.fitted.config.depth
     ranks = {name: table.names.index(f"rank_{name}") for name in table.names[: table.source_count]}
     chosen = np.isin(table.item, items)
-    margins = np.full(len(table), np.nan)
-    contributions = np.zeros((len(table), 0))
-    names: tuple[str, ...] = ()
-    if order.ranker is not None:
-        thinned = thin(table, order.weights, order.kept)
-        at = np.searchsorted(table.item, thinned.item)
-        names = thinned.names
-        contributions = np.zeros((len(table), len(names) + 1))
-        contributions[at] = ranker_contributions(order.ranker, thinned.features)
-        margins[at] = contributions[at].sum(axis=1)
+    names, ranked, contributions = order_contributions(order, table)
+    contributed = np.full((len(table), len(names) + 1), np.nan)
+    contributed[ranked] = contributions
     found = {}
     for row in np.flatnonzero(chosen):
-        item, margin = int(table.item[row]), margins[row]
-        is_ranked = np.isfinite(margin)
+        item, parts = int(table.item[row]), contributed[row]
+        is_ranked = bool(np.isfinite(parts).all())
         found[item] = Explanation(
             scorer.interactions.items.ids[item],
             {
@@ -80,11 +75,28 @@ def explain(scorer: HybridScorer, user: int, items: npt.NDArray[np.int64], scope
                 source: _by_id(scorer, summands)
                 for source, summands in history_contributions(scorer, user, item).items()
             },
-            _largest_first(dict(zip(names, contributions[row, :-1], strict=True))) if is_ranked else {},
-            float(contributions[row, -1]) if is_ranked else 0.0,
-            float(margin) if is_ranked else None,
+            _largest_first(dict(zip(names, parts[:-1], strict=True))) if is_ranked else {},
+            float(parts[-1]) if is_ranked else 0.0,
+            float(parts.sum()) if is_ranked else None,
         )
     return [found[int(item)] for item in items if int(item) in found]
+
+
+def order_contributions(
+    order: Order, table: CandidateTable
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64], Floats]:
+    """Names of what adds to the score that orders one user's candidates, the rows that have one, summands.
+
+    One column for each name, and a last one for the bias.
+    """
+    if order.method == "ranker" and order.ranker is not None:
+        thinned = thin(table, order.weights, order.kept)
+        rows = np.searchsorted(table.item, thinned.item)
+        return thinned.names, rows, ranker_contributions(order.ranker, thinned.features)
+    weights = order.weights if order.method == "blend" else {order.single: 1.0}
+    names = tuple(name for name in table.names[: table.source_count] if weights.get(name))
+    columns = [weights[name] * table.features[:, table.names.index(name)] for name in names]
+    return names, np.arange(len(table)), np.column_stack([*columns, np.zeros(len(table))])
 
 
 def history_contributions(scorer: HybridScorer, user: int, item: int) -> dict[str, dict[int, float]]:

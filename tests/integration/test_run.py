@@ -213,7 +213,7 @@ def test_a_customer_s_list_is_explained(shop: Shop) -> None:
     best = candidates(shop.home).set_index("user_id")["item_ids"][customer][:2]
     assert [first.split()[1], second.split()[1]] == best.tolist()
     assert listed.stdout.count("   proposed by ") == 2
-    assert listed.stdout.count("   trees: ") == 2
+    assert listed.stdout.count("   order: ") == 2
 
     unknown = attune(shop.home, "explain", "nobody")
     assert (unknown.returncode, "customer 'nobody' did nothing" in unknown.stderr) == (2, True)

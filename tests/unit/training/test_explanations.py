@@ -80,3 +80,13 @@ def test_a_recommended_item_names_its_sources_its_history_and_its_features(score
 def test_what_is_no_candidate_has_no_explanation(scorer: HybridScorer) -> None:
     bought = scorer.interactions.bought[USER].indices[:1].astype(np.int64)
     assert explain(scorer, USER, bought, "new") == []
+
+
+def test_where_a_blend_orders_its_sources_add_up_to_the_score() -> None:
+    blend = order(SOURCES)
+    plain = scorer_with({"all": blend, "new": blend})
+    positions, scores = plain.plan.rank(plain.fitted.sweep(np.array([USER])).table, "all", 5)
+    found = explain(plain, USER, positions[0], "all")
+    assert [one.margin for one in found] == pytest.approx(scores[0].tolist(), abs=1e-4)
+    assert all(set(one.features) <= set(blend.weights) or blend.method == "single" for one in found)
+    assert all(one.bias == 0.0 for one in found)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -199,3 +201,22 @@ def share_of_hits(items: np.ndarray, fold: Holdout) -> float:
     labels = sparse.csr_matrix(fold.labels).toarray() > 0
     hits = np.take_along_axis(labels, np.maximum(items, 0), axis=1) & (items >= 0)
     return float(hits.sum() / labels.sum())
+
+
+def test_a_plan_keeps_the_sources_that_a_blend_needs_and_one_for_everybody() -> None:
+    fold = by_time(world(repeating=True), 50.0, 10.0)
+    whole = tune([last_basket(fold.history)], QUICK, [0])
+    lean = tune([last_basket(fold.history)], replace(QUICK, least_gain=10.0), [0])
+    names = {source.name for source in lean.sources}
+    singles = {order.single for order in lean.orders.values()}
+    assert singles <= names
+    assert any(isinstance(source, PopularityConfig) for source in lean.sources)
+    assert len(names) <= len(singles) + 1 < len(whole.sources)
+
+
+def test_the_ranker_is_the_trees_of_both_halves_for_each_seed() -> None:
+    fold = by_time(world(repeating=True), 50.0, 10.0)
+    plan = tune([last_basket(fold.history)], QUICK, [0, 1])
+    rankers = [order.ranker for order in plan.orders.values() if order.ranker is not None]
+    assert [len(ranker.boosters) for ranker in rankers] == [4] * len(rankers)
+    assert rankers

@@ -22,7 +22,6 @@ from orchestration.training_runs import Data
 from training.churn import churned
 from training.dataset import SPEND_NEXT, realized, scoring_frame
 from training.drift import Drift, DriftConfig, compare, compare_outcome, expanded, numbers
-from training.interactions import Interactions, read_interactions
 
 PREDICTION = {"clv": "clv_90d", "churn": "churn_probability"}
 HORIZON_DAYS = 90
@@ -82,15 +81,11 @@ def recommender_drift(reference: Mapping[str, Any], data: Data, config: DriftCon
     """Distinct items of each user in the last 90 days, and the click rate of the last four weeks."""
     kind = "collaborative"
     taken = expanded(reference["features"]["items_per_user"])
-    found = [compare(kind, "feature", "items_per_user", taken, items_per_user(_interactions(data)), config)]
+    found = [compare(kind, "feature", "items_per_user", taken, items_per_user(data.interactions()), config)]
     before, now = expanded(reference["outcome"]), clicks(data.home.events, data.until)
     if len(before) and len(now):
         found.append(compare_outcome(kind, "click_rate", before, now, config))
     return found
-
-
-def _interactions(data: Data) -> Interactions:
-    return read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
 
 
 def _outcome(kind: str, frame: pd.DataFrame) -> npt.NDArray[np.float64]:

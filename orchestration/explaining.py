@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,12 +11,10 @@ import pyarrow.parquet as pq
 from feature_repo.layout import Home
 from orchestration.errors import NothingToDo, WrongRequest
 from orchestration.resources import Models
-from orchestration.training_runs import Data
+from orchestration.training_runs import Data, stored_recommender
 from training.explanations import Explanation, explain
 from training.hybrid import HybridScorer
 from training.identifiers import UNKNOWN
-from training.interactions import read_interactions
-from training.recommenders import load_recommender
 from training.top_items import top_items
 from training.two_stage import Scope
 
@@ -74,16 +69,14 @@ def explain_customer(home: Home, models: Models, customer_id: str, limit: int, i
     champion = registry.champion(KIND)
     if champion is None:
         raise NothingToDo("there is no recommender yet; run: attune run.")
-    with TemporaryDirectory(prefix="attune-champion-") as place:
-        recommender = load_recommender(registry.download(champion, Path(place)))
-    interactions = read_interactions(home.mart_glob("interactions_daily"), data.until + timedelta(days=1))
+    interactions = data.interactions()
     user = int(interactions.users.positions([customer_id])[0])
     if user == UNKNOWN:
         raise WrongRequest(
             f"customer {customer_id!r} did nothing that is landed, so the list is what is popular; "
             "check the id, or land newer events."
         )
-    scorer = recommender.scorer(interactions)
+    scorer = stored_recommender(registry, champion).scorer(interactions)
     if not isinstance(scorer, HybridScorer):
         raise NothingToDo("the champion has no second stage to explain: its history was too short for one.")
     scores = scorer.scores(np.array([user]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from orchestration.outlook import VIEW, Outlook, build_outlook, keep_clusters
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
-from orchestration.training_runs import Data
+from orchestration.training_runs import Data, stored_recommender
 from training.artifacts import Release
 from training.candidates import CANDIDATE_SCHEMA, candidate_tables
 from training.churn import read_churn, score_churn
@@ -34,8 +33,8 @@ from training.config import BlendConfig
 from training.dataset import scoring_frame
 from training.errors import NotEnoughData
 from training.hybrid import HybridScorer
-from training.interactions import Interactions, read_interactions
-from training.recommenders import Recommender, load_recommender
+from training.interactions import Interactions
+from training.recommenders import Recommender
 from training.segments import value_segment
 from training.updates import fingerprints, known_before, of_items, of_users
 from training.value_config import SegmentConfig
@@ -140,9 +139,8 @@ def rank_candidates(data: Data, release: Release, models: Models) -> Ranked:
     registry = models.open()
     number = release.manifest.model_versions["collaborative"]
     version = registry.version("collaborative", number)
-    with tempfile.TemporaryDirectory(prefix="attune-champion-") as place:
-        recommender = load_recommender(registry.download(version, Path(place)))
-    interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
+    recommender = stored_recommender(registry, version)
+    interactions = data.interactions()
     marks = pa.table({"user_id": list(interactions.users.ids), MARK: fingerprints(interactions)})
     last = last_scored(data.home)
     if last is not None and last.version == number and recommender.recipe.plan is not None:

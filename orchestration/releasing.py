@@ -42,7 +42,6 @@ from training.artifacts import (
 )
 from training.config import PopularityConfig
 from training.content import content_tables, recent_event_files
-from training.interactions import read_interactions
 from training.message_hours import message_hours
 from training.popularity import rank_popularity
 from training.recommenders import load_recommender
@@ -73,7 +72,7 @@ def build_release(data: Data, models: Models) -> Manifest:
             "no recommendation model has passed the gate yet, so there is nothing to release; "
             "`attune status` shows the figures, land more history or look at the gate's reasons in MLflow."
         )
-    interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
+    interactions = data.interactions()
     popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
     columns = {*ITEM_SCHEMA.names, *ITEM_COLUMNS, *bundles.ITEM_COLUMNS}
     items = pq.read_table(data.home.mart("items"), columns=sorted(columns))

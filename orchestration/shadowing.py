@@ -7,13 +7,10 @@ more of it than the champion is worth a second look (`attune promote`).
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +20,12 @@ import pyarrow.parquet as pq
 
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
+from orchestration.parquet_files import write_atomically
 from orchestration.resources import Models
-from orchestration.training_runs import Data
+from orchestration.training_runs import Data, stored_recommender
 from training.identifiers import UNKNOWN
-from training.interactions import Interactions, read_bought, read_interactions
+from training.interactions import Interactions, read_bought
 from training.intervals import Estimate, bootstrap_mean
-from training.recommenders import load_recommender
 from training.top_items import recommend
 
 KIND = "collaborative"
@@ -87,13 +84,12 @@ def shadow(data: Data, models: Models, seed: int, erased: Erased = NOBODY) -> Sh
     if champion is None or challenger is None or challenger.version == champion.version:
         return None
     found = judge(data, champion.version, challenger.version, seed)
-    interactions = read_interactions(data.home.mart_glob("interactions_daily"), data.as_of.date())
+    interactions = data.interactions()
     users = sample(interactions, seed)
-    with TemporaryDirectory(prefix="attune-challenger-") as place:
-        recommender = load_recommender(registry.download(challenger, Path(place)))
-    lists = recommend(recommender.scorer(interactions), users, LENGTH)
-    items, names = (np.array(each.ids, dtype=object) for each in (interactions.items, interactions.users))
-    shown = champion_lists(data.home)
+    lists = recommend(stored_recommender(registry, challenger).scorer(interactions), users, LENGTH)
+    items = np.array(interactions.items.ids, dtype=object)
+    names = [interactions.users.ids[user] for user in users]
+    shown = champion_lists(data.home, names)
     rows = [
         {
             "user_id": user,
@@ -102,7 +98,7 @@ def shadow(data: Data, models: Models, seed: int, erased: Erased = NOBODY) -> Sh
             "champion_items": shown[user][:LENGTH],
             "challenger_items": items[row[row != UNKNOWN]].tolist(),
         }
-        for user, row in zip(names[users], lists.positions, strict=True)
+        for user, row in zip(names, lists.positions, strict=True)
         if user in shown
     ]
     table = pa.Table.from_pylist(rows, SCHEMA)
@@ -157,12 +153,12 @@ def found_of(wanted: set[str], items: list[str]) -> float:
     return len(wanted & set(items)) / len(wanted)
 
 
-def champion_lists(home: Home) -> dict[str, list[str]]:
-    """What every customer is recommended now."""
+def champion_lists(home: Home, users: Sequence[str]) -> dict[str, list[str]]:
+    """What these customers are recommended now, as far as they are anything."""
     files = sorted(home.prediction("user_candidates").glob("[!.]*.parquet"))
     if not files:
         return {}
-    table = pq.read_table(files[-1], columns=["user_id", "item_ids"])
+    table = pq.read_table(files[-1], columns=["user_id", "item_ids"], filters=[("user_id", "in", users)])
     return dict(zip(table["user_id"].to_pylist(), table["item_ids"].to_pylist(), strict=True))
 
 
@@ -175,9 +171,6 @@ def kept_lists(home: Home) -> Iterator[tuple[date, pa.Table]]:
 def write_lists(home: Home, day: date, table: pa.Table) -> None:
     """Replace the lists of a day, and forget the oldest."""
     path = home.prediction(TABLE) / f"{day.isoformat()}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    write_atomically(path, table)
     for old in sorted(path.parent.glob("[!.]*.parquet"))[:-KEPT_LISTS]:
         old.unlink()

@@ -34,12 +34,14 @@ from training.evaluation import ModelReport
 from training.evidence import Evidence
 from training.gate import Decision, decide
 from training.hybrid import HybridConfig
+from training.interactions import Interactions, read_interactions
 from training.next_purchase import read_next_purchase, score_next_purchase, write_next_purchase
 from training.next_purchase_evaluation import evaluate_next_purchase, next_purchase_evidence
 from training.plan_files import plan_values
 from training.recommender_evidence import recommender_evidence
 from training.recommender_value import logged_values
 from training.recommenders import (
+    Recommender,
     fit_recommender,
     load_recommender,
     save_recommender,
@@ -133,6 +135,10 @@ class Data:
         days = {day.isoformat(): content for day, content in sorted(self.manifest.days.items())}
         text = json.dumps([days, self.manifest.code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def interactions(self) -> Interactions:
+        """All that is known of who did what with which item."""
+        return read_interactions(self.home.mart_glob("interactions_daily"), self.as_of.date())
 
     def key(self, settings: Settings, *configs: Any) -> str:
         """Names a training run: the same key, the same data, configuration and seed."""
@@ -492,6 +498,12 @@ def _champion(registry: Registry, kind: str, place: Path) -> Champion | None:
     if version is None:
         return None
     return Champion(registry.download(version, place / "champion"), registry.config(version))
+
+
+def stored_recommender(registry: Registry, version: ModelVersion) -> Recommender:
+    """The files of a version of the recommender, read back."""
+    with tempfile.TemporaryDirectory(prefix="attune-recommender-") as place:
+        return load_recommender(registry.download(version, Path(place)))
 
 
 def _read_frame(data: Data) -> pd.DataFrame:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 
 from orchestration.resources import Models
 from orchestration.settings import Settings
-from orchestration.training_runs import Data, recommendation_horizon, recommender_configs
+from orchestration.training_runs import (
+    Data,
+    recommendation_horizon,
+    recommender_configs,
+    stored_recommender,
+)
 from training.interactions import read_interactions
-from training.recommenders import load_recommender
 from training.search import OBJECTIVE, Budget, Trial, search
 
 KIND = "collaborative"
@@ -57,9 +59,7 @@ def tune(settings: Settings, models: Models, budget: Budget, say: Callable[[str]
         data.home.mart_glob("interactions_daily"), data.until + timedelta(days=1 - horizon)
     )
     champion = registry.champion(KIND)
-    with TemporaryDirectory(prefix="attune-champion-") as place:
-        files = None if champion is None else registry.download(champion, Path(place))
-        plan = None if files is None else load_recommender(files).recipe.plan
+    plan = None if champion is None else stored_recommender(registry, champion).recipe.plan
     params = {
         "trials": budget.trials,
         "seconds": budget.seconds,

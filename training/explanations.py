@@ -49,6 +49,8 @@ class Explanation:
 
 def explain(scorer: HybridScorer, user: int, items: npt.NDArray[np.int64], scope: Scope) -> list[Explanation]:
     """Explanations of those of `items` (positions) that are among the user's candidates, in their order."""
+    if not len(items):
+        return []
     plan = scorer.plan
     order = plan.orders[scope]
     table = scorer.fitted.sweep(np.array([user])).table

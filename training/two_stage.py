@@ -175,7 +175,8 @@ def tune(
     started = time.perf_counter()
     exclude, portfolio = portfolio_of(main, config, seed, texts, start)
     if config.least_gain is not None and start is None:
-        portfolio = needed_sources(portfolio, further[0] if further else (), main, exclude, config, seed)
+        others = further[0] if further else ()
+        portfolio = needed_sources(portfolio, others, main, exclude, config, config.least_gain, seed)
     seconds = {"tune sources": time.perf_counter() - started}
     started = time.perf_counter()
     scorers = fold_scorers(folds, portfolio, seed)
@@ -211,6 +212,7 @@ def needed_sources(
     main: Holdout,
     exclude_taken: bool,
     config: TwoStageConfig,
+    least_gain: float,
     seed: int,
 ) -> Portfolio:
     """Those that a blend of any scope cannot do without, beside `further`, and the best one for everybody."""
@@ -221,9 +223,9 @@ def needed_sources(
     for scope in scopes_of(exclude_taken):
         part, of = _scoped(table, fold, scope)
         relevant = part.relevance(of.labels)
-        blend, _ = tune_blend(part, of, relevant, config.blend_users, seed, config.least_gain or 0.0)
+        blend, _ = tune_blend(part, of, relevant, config.blend_users, seed, least_gain)
         needed |= set(blend)
-        popular = [one.name for one in portfolio.sources if isinstance(one, PopularityConfig)]
+    popular = [one.name for one in portfolio.sources if isinstance(one, PopularityConfig)]
     needed.add(max(popular, key=lambda name: _quality(part, of, weighted_sum(part, {name: 1.0}))))
     return portfolio.only(needed)
 

@@ -37,20 +37,23 @@ CHAMPION_MEANING = "A refused challenger's lists find no more of what customers 
 
 def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
     """`monitoring/anomalies`, a check for each family of figures, `drift` and `shadow`; none blocks."""
+    common: dict[str, Any] = {
+        "group_name": "monitoring",
+        "owners": OWNERS,
+        "pool": WRITER_POOL,
+        "retry_policy": retries,
+    }
 
     @dg.asset(
         key=ANOMALIES,
-        group_name="monitoring",
         description="The shop's daily figures against what their own past leads one to expect; alerts.",
         deps=[MARTS, PREDICTIONS],
         check_specs=[
             dg.AssetCheckSpec(family, asset=ANOMALIES, description=meaning, blocking=False)
             for family, meaning in MEANINGS.items()
         ],
-        owners=OWNERS,
         kinds={"python"},
-        pool=WRITER_POOL,
-        retry_policy=retries,
+        **common,
     )
     def anomalies(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
         from orchestration.monitoring.series import FAMILIES
@@ -78,10 +81,7 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
             for name, meaning in DRIFT_CHECKS.values()
         ],
         kinds={"parquet", "python"},
-        group_name="monitoring",
-        owners=OWNERS,
-        pool=WRITER_POOL,
-        retry_policy=retries,
+        **common,
     )
     def drift(
         context: dg.AssetExecutionContext,
@@ -114,10 +114,7 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
             dg.AssetCheckSpec(CHAMPION_HOLDS, asset=SHADOW, description=CHAMPION_MEANING, blocking=False)
         ],
         kinds={"parquet", "python"},
-        group_name="monitoring",
-        owners=OWNERS,
-        pool=WRITER_POOL,
-        retry_policy=retries,
+        **common,
     )
     def shadow(
         context: dg.AssetExecutionContext,

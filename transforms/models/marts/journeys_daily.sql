@@ -1,4 +1,6 @@
-{{ config(materialized='incremental', incremental_strategy='replace_window') }}
+{{ config(
+    materialized='incremental', incremental_strategy='replace_window', meta={'rebuilt_by': 'int_visits_daily'}
+) }}
 {%- set visitor_days = 'partition by visitor_id, event_date order by event_at, event_id' -%}
 {%- set of_visit = 'partition by visitor_id, event_date, visit_number order by event_at, event_id' -%}
 {%- set steps = {

@@ -1,4 +1,6 @@
-{{ config(materialized='incremental', incremental_strategy='replace_window') }}
+{{ config(
+    materialized='incremental', incremental_strategy='replace_window', meta={'rebuilt_by': 'int_visits_daily'}
+) }}
 with
 
 visits as (

@@ -29,16 +29,20 @@ help:  ## this list
 
 install: $(STAMP)  ## locked install into .venv
 
-# The lock is complete, so pip needs to resolve nothing: --no-deps is exact, and quick. Compiling on all cores at
-# the end halves the wait; a package's template that is no Python is no failure.
+# The lock is complete, so nothing needs to be resolved: --no-deps is exact, and quick. uv, itself from the lock,
+# fetches and unpacks side by side, which halves the wait; where it cannot reach the packages (an index that only
+# pip is told of), pip does the same. A package's template that is no Python is no failure of compileall.
+LOCKED := --no-deps --require-hashes --requirement
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: neither Python 3.11 nor 3.12 was found; install one (Debian 12: \
 	apt-get install python3.11-venv) or name it: make install PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) cannot \
 	create a virtual environment; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "installing the locked packages into $(VENV) (one to three minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
-		--requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCKED) \
+		<(sed -n '/^uv==/,/[^\]$$/p' requirements.lock)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(LOCKED) requirements.lock || \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-compile $(LOCKED) requirements.lock
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

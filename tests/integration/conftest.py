@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from tests.integration.landed import Transforms
+from tests.integration.small_shop import Shop, small_shop
 from tests.servers import PostgresServer
 
 
@@ -18,6 +20,13 @@ from tests.servers import PostgresServer
 def transforms(tmp_path_factory: pytest.TempPathFactory) -> Transforms:
     """The dbt project, parsed once."""
     return Transforms(tmp_path_factory.mktemp("transforms"))
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop that was run on once; all processes of the test run share it, so nobody changes it."""
+    base = tmp_path_factory.getbasetemp()
+    return small_shop((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-shop")
 
 
 @pytest.fixture(scope="session")

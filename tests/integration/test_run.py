@@ -5,14 +5,12 @@ The world is simulated once and run once; what an interrupted run must arrive at
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -32,72 +30,32 @@ from orchestration.settings import read_settings
 from orchestration.shadowing import kept_lists, shadow
 from orchestration.simulator import simulate
 from orchestration.training_runs import Data
+from tests.integration.small_shop import END, ROOT, USERS, Shop, attune, environment, run, run_arguments
 from training.artifacts import Release, current_release_id, load_release, read_withdrawn
 from training.gate import Check, Decision
 from training.registry import Registry
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-USERS, DAYS, END = 300, 260, date(2026, 1, 31)
 LATE_DAY = date(2026, 1, 20)
-
-
-@dataclass(frozen=True)
-class Shop:
-    """A simulated world and a home that was run on it once, uninterrupted."""
-
-    world: Path
-    home: Home
-
-
-def command(home: Path, world: Path, *options: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "orchestration.cli",
-        "run",
-        "--source",
-        "simulator",
-        "--path",
-        str(world),
-        *options,
-    ]
-
-
-def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "ATTUNE_HOME": str(home), "ATTUNE_CUTOFFS": "1"}
-
-
-def attune_run(home: Path, world: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(home, world, *options),
-        env=environment(home),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def attune(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", *arguments],
-        env=environment(home.root),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+# A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.
+KILL_AFTER = ("publish tables", "write release")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    base = tmp_path_factory.mktemp("shop")
-    simulate(base / "world", USERS, DAYS, seed=3, end_date=END)
-    result = attune_run(base / "home", base / "world")
-    assert result.returncode == 0, result.stderr + result.stdout
-    return Shop(base / "world", Home(base / "home"))
+def home(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """What was run on the shop, ours alone: to look at, and to run on again."""
+    return shop.copy(tmp_path_factory.mktemp("run") / "home")
+
+
+@pytest.fixture(scope="module")
+def young_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop of five months, run on once, uninterrupted."""
+    base = tmp_path_factory.mktemp("young")
+    shop = Shop(base / "world", Home(base / "home"))
+    simulate(shop.world, USERS, 150, seed=5, end_date=END)
+    run(shop, "simulator")
+    return shop
 
 
 def release_of(home: Home) -> Release:
@@ -134,23 +92,23 @@ def assert_same_result(found: Home, expected: Home) -> None:
     assert mine.manifest.models.keys() == theirs.manifest.models.keys()
 
 
-def test_a_run_lands_publishes_and_releases(shop: Shop) -> None:
-    summary = landing_summary(shop.home)
+def test_a_run_lands_publishes_and_releases(home: Home) -> None:
+    summary = landing_summary(home)
     assert summary.rows > 20_000
     assert summary.quarantined > 0
     assert summary.duplicates > 0
-    manifest = current_manifest(shop.home)
+    manifest = current_manifest(home)
     assert manifest is not None
     assert manifest.data_until == END
-    release = release_of(shop.home)
+    release = release_of(home)
     assert release.manifest.data_until == END
     assert "collaborative" in release.manifest.models
     assert len(release.items) == manifest.rows["items"]
-    assert len(candidates(shop.home)) > 0.5 * USERS
+    assert len(candidates(home)) > 0.5 * USERS
 
 
-def test_an_outlook_is_published_of_what_the_release_can_say(shop: Shop) -> None:
-    home, name = shop.home, "2026-02-01.parquet"
+def test_an_outlook_is_published_of_what_the_release_can_say(home: Home) -> None:
+    name = "2026-02-01.parquet"
     scored = pq.read_table(home.prediction("user_predictions") / name).to_pandas()
     outlook = pq.read_table(home.prediction("user_outlook") / name).to_pandas()
     assert outlook["user_id"].tolist() == scored["user_id"].tolist()
@@ -169,59 +127,52 @@ def test_an_outlook_is_published_of_what_the_release_can_say(shop: Shop) -> None
     assert set(listed["user_id"]) == set(outlook.loc[outlook["expected_saving"] > 0, "user_id"])
 
 
-def test_a_run_compares_its_models_with_their_training(shop: Shop) -> None:
-    found = pd.read_parquet(shop.home.drift / f"{END}.parquet")
+def test_a_run_compares_its_models_with_their_training(home: Home) -> None:
+    found = pd.read_parquet(home.drift / f"{END}.parquet")
     aspects = {(model, aspect) for model, aspect in zip(found["model"], found["aspect"], strict=True)}
     assert ("collaborative", "feature") in aspects
     # A shop this small may have no value model that the gate lets pass.
-    compared = {"collaborative", "clv", "churn"} & release_of(shop.home).manifest.models.keys()
+    compared = {"collaborative", "clv", "churn"} & release_of(home).manifest.models.keys()
     assert {model for model, _ in aspects} == compared
 
 
-def test_the_same_again_has_nothing_to_do(shop: Shop) -> None:
-    before = release_of(shop.home).release_id
-    result = attune_run(shop.home.root, shop.world)
+def test_the_same_again_has_nothing_to_do(shop: Shop, home: Home) -> None:
+    before = release_of(home).release_id
+    result = attune(home, *run_arguments(shop.world))
     assert result.returncode == 0, result.stderr
     assert "Nothing new" in result.stdout
     assert "build and test tables" not in result.stdout
-    assert release_of(shop.home).release_id == before
+    assert release_of(home).release_id == before
 
 
-def test_status_tells_of_it_as_json(shop: Shop) -> None:
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "orchestration.cli", "status", "--json"],
-        env=environment(shop.home.root),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_status_tells_of_it_as_json(home: Home) -> None:
+    result = attune(home, "status", "--json")
+    assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["complete"]
     assert found["dirty_days"] == []
     assert found["landed"]["last_day"] == END.isoformat()
     assert found["features"]["user_behavior"].startswith("2026-02-01T00:00:00")
     assert found["champions"]["collaborative"]["metrics"]["all_recall_at_20"] > 0
-    assert found["release"]["release_id"] == release_of(shop.home).release_id
+    assert found["release"]["release_id"] == release_of(home).release_id
 
 
-def test_a_customer_s_list_is_explained(shop: Shop) -> None:
-    customer, *_ = candidates(shop.home)["user_id"]
-    listed = attune(shop.home, "explain", customer, "--limit", "2")
+def test_a_customer_s_list_is_explained(home: Home) -> None:
+    customer, *_ = candidates(home)["user_id"]
+    listed = attune(home, "explain", customer, "--limit", "2")
     assert listed.returncode == 0, listed.stderr
     first, second = (line for line in listed.stdout.splitlines() if line[:2] in ("1.", "2."))
-    best = candidates(shop.home).set_index("user_id")["item_ids"][customer][:2]
+    best = candidates(home).set_index("user_id")["item_ids"][customer][:2]
     assert [first.split()[1], second.split()[1]] == best.tolist()
     assert listed.stdout.count("   proposed by ") == 2
     assert listed.stdout.count("   order: ") == 2
 
-    unknown = attune(shop.home, "explain", "nobody")
+    unknown = attune(home, "explain", "nobody")
     assert (unknown.returncode, "customer 'nobody' did nothing" in unknown.stderr) == (2, True)
 
 
 def test_a_search_keeps_what_it_found_for_the_next_training(shop: Shop, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    home = shop.copy(tmp_path / "home")
     found = attune(home, "tune", "--trials", "2")
     assert found.returncode == 0, found.stderr
     assert "2 trials in" in found.stdout
@@ -231,29 +182,28 @@ def test_a_search_keeps_what_it_found_for_the_next_training(shop: Shop, tmp_path
     assert kept["search"] in found.stdout
 
 
-def test_two_runs_at_once_are_one_run_and_a_clear_error(shop: Shop) -> None:
-    with hold(shop.home.lock):
-        result = attune_run(shop.home.root, shop.world)
+def test_two_runs_at_once_are_one_run_and_a_clear_error(shop: Shop, home: Home) -> None:
+    with hold(home.lock):
+        result = attune(home, *run_arguments(shop.world))
     assert result.returncode == 3
     assert result.stderr == (
-        f"error: another run (process {os.getpid()}) is working in {shop.home.root}; "
+        f"error: another run (process {os.getpid()}) is working in {home.root}; "
         "wait for it to end, or use another ATTUNE_HOME.\n"
     )
 
 
-def test_no_day_in_the_asked_range_is_an_input_error(shop: Shop) -> None:
-    result = attune_run(shop.home.root, shop.world, "--from", "2030-01-01")
+def test_no_day_in_the_asked_range_is_an_input_error(shop: Shop, home: Home) -> None:
+    result = attune(home, *run_arguments(shop.world, "--from", "2030-01-01"))
     assert result.returncode == 4
     assert "it has events from" in result.stderr
-    assert is_complete(shop.home)
+    assert is_complete(home)
 
 
 def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    home = shop.copy(tmp_path / "home")
     day_file = home.events / f"event_date={LATE_DAY}" / "simulator.parquet"
     day_file.unlink()
-    result = attune_run(home.root, shop.world)
+    result = attune(home, *run_arguments(shop.world))
     assert result.returncode == 0, result.stderr
     assert "(1 changed)" in result.stdout
     assert_same_result(home, shop.home)
@@ -262,8 +212,7 @@ def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, 
 def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     shop: Shop, tmp_path: Path
 ) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    home = shop.copy(tmp_path / "home")
     registry = Registry(f"sqlite:///{home.mlflow_db}", home.mlflow_artifacts)
     champion = registry.champion("collaborative")
     assert champion is not None
@@ -302,7 +251,7 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     again = attune(home, "rollback", *signed)
     assert (again.returncode, "none to go back to" in again.stderr) == (5, True)
 
-    settings = read_settings(environment(home.root))
+    settings = read_settings(environment(home))
     beside = shadow(Data.published(home), Models(settings), settings.seed)
     assert beside is not None
     assert (beside.champion_version, beside.challenger_version) == (champion.version, refused.version)
@@ -312,17 +261,14 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     assert set(lists["challenger_version"].to_pylist()) == {refused.version}
 
 
-def test_a_short_history_is_released_without_value_models(tmp_path: Path) -> None:
-    simulate(tmp_path / "world", 300, 150, seed=5, end_date=END)
-    result = attune_run(tmp_path / "home", tmp_path / "world")
-    assert result.returncode == 0, result.stderr
-    assert "clv: not trained: days of data for the value models" in result.stdout
-    assert list(release_of(Home(tmp_path / "home")).manifest.models) == ["collaborative"]
+def test_a_short_history_is_released_without_value_models(young_shop: Shop) -> None:
+    status = attune(young_shop.home, "status", "--json")
+    assert list(json.loads(status.stdout)["champions"]) == ["collaborative"]
+    assert list(release_of(young_shop.home).manifest.models) == ["collaborative"]
 
 
 def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(shop.home.root, home.root, symlinks=True)
+    home = shop.copy(tmp_path / "home")
     drop_last_row(home.events / f"event_date={LATE_DAY}" / "simulator.parquet")
     assert dirty_days(home) == [LATE_DAY]
     selection = ["--select", 'group:"transforms"', "--partition", LATE_DAY.isoformat()]
@@ -337,7 +283,7 @@ def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_p
             "orchestration.definitions",
             *selection,
         ],
-        env=environment(home.root) | {"DAGSTER_HOME": str(home.dagster)},
+        env=environment(home) | {"DAGSTER_HOME": str(home.dagster)},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -360,14 +306,11 @@ def drop_last_row(path: Path) -> None:
     pq.write_table(shorter.replace_schema_metadata(metadata), path)
 
 
-# A stage's line is printed when it has ended; the run is killed with -9 soon after, within the next stage.
-KILL_AFTER = ("publish tables", "write release")
-
-
 @contextmanager
-def running(home: Path, world: Path) -> Iterator[subprocess.Popen[str]]:
+def running(home: Home, world: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "orchestration.cli", *run_arguments(world, source="simulator")]
     with subprocess.Popen(
-        command(home, world), env=environment(home), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command, env=environment(home), cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         yield process
 
@@ -379,22 +322,21 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def test_a_run_killed_again_and_again_ends_where_an_uninterrupted_one_does(
-    shop: Shop, tmp_path: Path
+    young_shop: Shop, tmp_path: Path
 ) -> None:
-    home = Home(tmp_path / "home")
-    with running(home.root, shop.world) as process:
+    shop = Shop(young_shop.world, Home(tmp_path / "home"))
+    with running(shop.home, shop.world) as process:
         deadline = time.monotonic() + 120
-        while not home.warehouse.exists() and time.monotonic() < deadline:
+        while not shop.home.warehouse.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         kill(process)  # while dbt writes
-    assert current_manifest(home) is None
+    assert current_manifest(shop.home) is None
     for stage in KILL_AFTER:
-        with running(home.root, shop.world) as process:
+        with running(shop.home, shop.world) as process:
             assert process.stdout is not None
             if not any(f"done   {stage} " in line for line in process.stdout):
                 pytest.fail(f"the run ended before {stage!r}")
             kill(process)
-        assert not is_complete(home)
-    result = attune_run(home.root, shop.world)
-    assert result.returncode == 0, result.stderr + result.stdout
-    assert_same_result(home, shop.home)
+        assert not is_complete(shop.home)
+    run(shop, "simulator")
+    assert_same_result(shop.home, young_shop.home)

@@ -127,7 +127,7 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
         key = hashlib.sha256(json.dumps([state, context.cursor], sort_keys=True).encode()).hexdigest()[:16]
         ops: dict[str, Any] = {
             f"models__{kind}": {"config": {"again": False}}
-            for kind in ("collaborative", "clv", "churn", "next_purchase")
+            for kind in ("training_frame", "collaborative", "clv", "churn", "next_purchase")
         }
         ops["transforms"] = {"config": {"days": [day.isoformat() for day in days]}}
         config = {"ops": ops}

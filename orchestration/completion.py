@@ -117,10 +117,17 @@ def trained_version(home: Home, kind: str, key: str) -> str | None:
     return str(note["version"]) if note and note["key"] == key else None
 
 
-def note_trained(home: Home, kind: str, key: str, version: str) -> None:
+def trained_by(home: Home, kind: str, recipe: str) -> str | None:
+    """The version of this kind that was trained last, if it was by this recipe, or None."""
+    note = (read_note(home.mlflow / TRAINED_NOTE) or {}).get(kind)
+    return str(note["version"]) if note and note.get("recipe") == recipe else None
+
+
+def note_trained(home: Home, kind: str, key: str, recipe: str, version: str) -> None:
     """The version is registered and the gate has decided on it."""
     notes = read_note(home.mlflow / TRAINED_NOTE) or {}
-    write_note(home.mlflow / TRAINED_NOTE, notes | {kind: {"key": key, "version": version}})
+    note = {"key": key, "recipe": recipe, "version": version}
+    write_note(home.mlflow / TRAINED_NOTE, notes | {kind: note})
 
 
 # predictions

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
+from orchestration.completion import trained_by
 from training.drift import Drift, Reason, reasons, summary
 from training.interactions import Interactions
 from training.logged_decisions import read_impressions
@@ -27,6 +28,7 @@ from training.registry import ModelVersion, Registry
 RECENT_DAYS = 90
 CLICK_DAYS = 28
 KEPT_REPORTS = 400
+DRIFT_FIELDS = [field.name for field in fields(Drift)]
 SCHEMA = pa.schema(
     [
         ("as_of", pa.date32()),
@@ -68,30 +70,42 @@ def write_report(home: Home, report: DriftReport) -> Path:
 
 
 def drifted_since(home: Home, kind: str, version: str) -> list[Reason]:
-    """Why a champion should be trained again, by the newest report; none if that is about another version."""
-    files = sorted(home.drift.glob("[!.]*.parquet"))
-    if not files:
+    """Why a champion should be trained again: what the newest report found and the champion's first did not.
+
+    What was found right after training, training does not cure: a season that differs from the last known
+    outcomes, for one. None if the newest report is about another version.
+    """
+    found = []
+    for path in sorted(home.drift.glob("[!.]*.parquet"), reverse=True):
+        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+        mine = [row for row in rows if (row["model"], row["version"]) == (kind, version)]
+        if not mine:
+            break
+        found.append(reasons([Drift(**{name: row[name] for name in DRIFT_FIELDS}) for row in mine]))
+    if not found:
         return []
-    rows = pq.read_table(files[-1], schema=SCHEMA).to_pylist()
-    mine = [row for row in rows if (row["model"], row["version"]) == (kind, version)]
-    return reasons([Drift(**{field.name: row[field.name] for field in fields(Drift)}) for row in mine])
+    known = {each.aspect for each in found[-1]}
+    return [each for each in found[0] if each.aspect not in known]
 
 
 def reuse_reason(
-    home: Home, registry: Registry, champion: ModelVersion | None, until: date, retrain_days: int
+    home: Home, registry: Registry, champion: ModelVersion | None, recipe: str, until: date, retrain_days: int
 ) -> str | None:
     """Why the champion is kept without training, or None if a model should be trained.
 
-    Trained is: the first; every time with `retrain_days` 0; what is that old, in days of data; and what has
-    drifted by the last report.
+    Trained is: the first; every time with `retrain_days` 0; what is that old, in days of data; what has
+    drifted since its first report; and what was not trained last by this recipe, because the configuration,
+    the seed or the SQL is another now, or because the gate refused what was trained since.
     """
     if champion is None or retrain_days == 0:
+        return None
+    if trained_by(home, champion.kind, recipe) != champion.version:
         return None
     trained_until = registry.data_until(champion)
     age = None if trained_until is None else (until - trained_until).days
     if age is None or not 0 <= age < retrain_days or drifted_since(home, champion.kind, champion.version):
         return None
-    return f"{age} days old, to be trained every {retrain_days} days, and no drift"
+    return f"{age} days old, to be trained every {retrain_days} days, and no drift since"
 
 
 def recommender_reference(interactions: Interactions, events: Path, until: date) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class _Engine:
         config = {"days": [day.isoformat() for day in days], "full_refresh": full_refresh}
         ops: dict[str, Any] = {
             f"models__{kind}": {"config": {"again": False}}
-            for kind in ("collaborative", "clv", "churn", "next_purchase")
+            for kind in ("training_frame", "collaborative", "clv", "churn", "next_purchase")
         }
         ops["transforms"] = {"config": config}
         skipped = () if days else ("transforms", "transforms__marts")

@@ -58,7 +58,7 @@ VARIABLES = (
     Variable("ATTUNE_CUTOFFS", "4", "rolling cut-offs on which models are measured, 1 to 12"),
     Variable(
         "ATTUNE_RETRAIN_DAYS",
-        "0",
+        "7",
         "train when the champion is this many days of data old, or has drifted; 0: on every change of data",
     ),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),

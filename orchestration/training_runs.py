@@ -136,14 +136,26 @@ class Data:
         text = json.dumps([days, self.manifest.code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def key(self, recipe: str) -> str:
+        """Names a training run: the same key, the same landed events, and trained in the same way."""
+        return f"{self.fingerprint}-{recipe}"
+
     def interactions(self) -> Interactions:
         """All that is known of who did what with which item."""
         return read_interactions(self.home.mart_glob("interactions_daily"), self.as_of.date())
 
-    def key(self, settings: Settings, *configs: Any) -> str:
-        """Names a training run: the same key, the same data, configuration and seed."""
-        values = [self.fingerprint, settings.seed, *map(repr, configs)]
+    def recipe(self, settings: Settings, *configs: Any) -> str:
+        """Names a way of training: the same recipe, the same SQL, configuration and seed."""
+        values = [self.manifest.code, settings.seed, *map(repr, configs)]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+VALUE_CONFIGS: Mapping[str, type[ClvConfig] | type[ChurnConfig] | type[NextPurchaseConfig]] = {
+    "clv": ClvConfig,
+    "churn": ChurnConfig,
+    "next_purchase": NextPurchaseConfig,
+}
+"""What is trained on the frame."""
 
 
 def cutoff_config(settings: Settings) -> CutoffConfig:
@@ -172,6 +184,28 @@ def build_training_frame(data: Data, settings: Settings, features: Features) -> 
     temporary.replace(path)
     write_past_frame(data.home, value_folds(data, settings)[-1].cutoff, settings.seed)
     return frame
+
+
+def frame_is_due(data: Data, settings: Settings, models: Models) -> bool:
+    """Whether a value model is to be trained on these data, or no frame is left of a training before."""
+    if not (data.home.features / FRAME_FILE).exists():
+        return True
+    registry = models.open()
+    for kind, config in VALUE_CONFIGS.items():
+        recipe = data.recipe(settings, config(cutoffs=cutoff_config(settings)))
+        is_trained = trained_version(data.home, kind, data.key(recipe)) is not None
+        champion = registry.champion(kind)
+        if not is_trained and _kept(data, registry, champion, recipe, settings.retrain_days) is None:
+            return True
+    return False
+
+
+def read_training_frame(data: Data) -> pd.DataFrame:
+    """The frame that was built last; raises NotEnoughData if there is none."""
+    path = data.home.features / FRAME_FILE
+    if not path.exists():
+        raise NotEnoughData("training frames", 0, 1, "land more days, or materialize models/training_frame")
+    return pd.read_parquet(path)
 
 
 def train_clv(data: Data, settings: Settings, models: Models, again: bool) -> Trained:
@@ -210,7 +244,7 @@ def train_next_purchase(data: Data, settings: Settings, models: Models, again: b
 
     def fit(registry: Registry, place: Path) -> Trained:
         split = value_folds(data, settings)
-        frame = _read_frame(data)
+        frame = read_training_frame(data)
         champion = _champion(registry, "next_purchase", place)
         model = None if champion is None else read_next_purchase(champion.files)
         found = evaluate_next_purchase(frame, split, config, settings.seed, model)
@@ -242,8 +276,8 @@ def train_next_purchase(data: Data, settings: Settings, models: Models, again: b
         )
         return _gate(registry, version, found.report, figures, shown)
 
-    key = data.key(settings, config)
-    return _train("next_purchase", key, data, models, again, settings.retrain_days, fit)
+    recipe = data.recipe(settings, config)
+    return _train("next_purchase", recipe, data, models, again, settings.retrain_days, fit)
 
 
 def _train_value_model(
@@ -265,7 +299,7 @@ def _train_value_model(
     """
 
     def fit(registry: Registry, place: Path) -> Trained:
-        split, frame, files = value_folds(data, settings), _read_frame(data), place / "files"
+        split, frame, files = value_folds(data, settings), read_training_frame(data), place / "files"
         champion = _champion(registry, kind, place)
         found, outputs = evaluate(frame, split, None if champion is None else champion.files, files)
         figures = value_figures(found, kind)
@@ -300,7 +334,8 @@ def _train_value_model(
         )
         return _gate(registry, version, found.report, figures, shown)
 
-    return _train(kind, data.key(settings, config), data, models, again, settings.retrain_days, fit)
+    recipe = data.recipe(settings, config)
+    return _train(kind, recipe, data, models, again, settings.retrain_days, fit)
 
 
 def value_reference(kind: str, last: pd.DataFrame, found: ChurnEvaluation | ClvEvaluation) -> dict[str, Any]:
@@ -390,7 +425,7 @@ def train_collaborative(data: Data, settings: Settings, models: Models, again: b
 
     return _train(
         "collaborative",
-        data.key(settings, als, blend, popularity, hybrid),
+        data.recipe(settings, als, blend, popularity, hybrid),
         data,
         models,
         again,
@@ -448,28 +483,38 @@ def read_categories(home: Home) -> dict[str, str | None]:
 
 def _train(
     kind: str,
-    key: str,
+    recipe: str,
     data: Data,
     models: Models,
     again: bool,
     retrain_days: int,
     fit: Callable[[Registry, Path], Trained],
 ) -> Trained:
-    """The version that an interrupted run has trained for this key, unless `again`; else a new one."""
+    """A new version, unless an interrupted run has trained it on these data, or the champion is not due.
+
+    With `again` always a new one.
+    """
     registry = models.open()
+    key = data.key(recipe)
     version = None if again else trained_version(data.home, kind, key)
     if version is not None:
         found = registry.version(kind, version)
         return Trained(found, registry.report(found), registry.decision(found), reused=True)
     champion = registry.champion(kind)
-    kept = None if again else reuse_reason(data.home, registry, champion, data.until, retrain_days)
+    kept = None if again else _kept(data, registry, champion, recipe, retrain_days)
     if champion is not None and kept is not None:
         decision = registry.decision(champion)
         return Trained(champion, registry.report(champion), decision, reused=True, kept=kept)
     with tempfile.TemporaryDirectory(prefix=f"attune-{kind}-") as place:
         trained = fit(registry, Path(place))
-    note_trained(data.home, kind, key, trained.version.version)
+    note_trained(data.home, kind, key, recipe, trained.version.version)
     return trained
+
+
+def _kept(
+    data: Data, registry: Registry, champion: ModelVersion | None, recipe: str, retrain_days: int
+) -> str | None:
+    return reuse_reason(data.home, registry, champion, recipe, data.until, retrain_days)
 
 
 def _gate(
@@ -504,13 +549,6 @@ def stored_recommender(registry: Registry, version: ModelVersion) -> Recommender
     """The files of a version of the recommender, read back."""
     with tempfile.TemporaryDirectory(prefix="attune-recommender-") as place:
         return load_recommender(registry.download(version, Path(place)))
-
-
-def _read_frame(data: Data) -> pd.DataFrame:
-    path = data.home.features / FRAME_FILE
-    if not path.exists():
-        raise NotEnoughData("training frames", 0, 1, "land more days, or materialize models/training_frame")
-    return pd.read_parquet(path)
 
 
 def _frame_profile(frame: pd.DataFrame, data: Data) -> DatasetProfile:

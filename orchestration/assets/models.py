@@ -45,7 +45,7 @@ PLOT_DPI = 60
 
 
 class TrainingConfig(dg.Config):
-    """`again`: train even if these very data, configuration and seed have been trained on before."""
+    """`again`: train even if the champion is not due, or these very data have been trained on before."""
 
     again: bool = True
 
@@ -69,15 +69,26 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
     )
     def training_frame(
         context: dg.AssetExecutionContext,
+        config: TrainingConfig,
         workspace: dg.ResourceParam[Workspace],
         features: dg.ResourceParam[Features],
+        models: dg.ResourceParam[Models],
     ) -> Result:
-        from orchestration.training_runs import Data, build_training_frame
+        from orchestration.training_runs import (
+            Data,
+            build_training_frame,
+            frame_is_due,
+            read_training_frame,
+        )
 
         started = monotonic()
         with workspace.writing() as home:
+            data, settings = Data.published(home), workspace.settings
+            is_due = config.again or frame_is_due(data, settings, models)
             try:
-                frame = build_training_frame(Data.published(home), workspace.settings, features)
+                frame = (
+                    build_training_frame(data, settings, features) if is_due else read_training_frame(data)
+                )
             except NotEnoughData as error:
                 context.log.warning("no value model in this run: %s", error)
                 skipped = skipped_results(TRAINING_FRAME, training_frame_rules(), str(error))
@@ -85,6 +96,7 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         outcomes = run_suite(frame, training_frame_rules())
         metadata: dict[str, Any] = {
             "rows": len(frame),
+            "kept": not is_due,
             "columns": frame.shape[1],
             "cutoffs": sorted(str(each.date()) for each in frame["cutoff"].unique()),
             "seconds": round(monotonic() - started, 1),

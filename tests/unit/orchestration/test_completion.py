@@ -106,11 +106,14 @@ def test_days_that_dbt_built_add_up_until_they_are_published(tmp_path: Path) -> 
 
 def test_a_version_is_reused_only_under_the_same_key(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    completion.note_trained(home, "clv", "key", "3")
-    completion.note_trained(home, "churn", "other", "5")
+    completion.note_trained(home, "clv", "key", "recipe", "3")
+    completion.note_trained(home, "churn", "other", "recipe", "5")
     assert completion.trained_version(home, "clv", "key") == "3"
     assert completion.trained_version(home, "clv", "changed") is None
     assert completion.trained_version(home, "churn", "other") == "5"
+    assert completion.trained_by(home, "churn", "recipe") == "5"
+    assert completion.trained_by(home, "churn", "another") is None
+    assert completion.trained_by(home, "next_purchase", "recipe") is None
 
 
 def test_a_waiting_release_belongs_to_one_version_of_the_marts(tmp_path: Path) -> None:

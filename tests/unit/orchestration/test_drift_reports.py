@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.layout import Home
 from orchestration.assets.monitoring import drift_results
+from orchestration.completion import note_trained
 from orchestration.drift_reports import DriftReport, drifted_since, reuse_reason, write_report
 from orchestration.predicting import outdated_predictions
 from training.drift import compare
@@ -32,27 +33,51 @@ class Trained(Registry):
 
 
 def reason(home: Home, until: date, days: int, champion: ModelVersion | None = CHAMPION) -> str | None:
-    return reuse_reason(home, cast(Registry, Trained()), champion, until, days)
+    return reuse_reason(home, cast(Registry, Trained()), champion, "recipe", until, days)
 
 
 def test_a_champion_is_kept_until_it_is_due_or_has_drifted(tmp_path: Path) -> None:
     home = Home(tmp_path)
+    note_trained(home, "churn", "data", "recipe", "3")
     week = DAY + timedelta(days=6)
     assert reason(home, week, 0) is None
     assert reason(home, week, 7, champion=None) is None
     assert reason(home, DAY + timedelta(days=7), 7) is None
     assert reason(home, DAY - timedelta(days=1), 7) is None
-    assert reason(home, week, 7) == "6 days old, to be trained every 7 days, and no drift"
+    assert reason(home, week, 7) == "6 days old, to be trained every 7 days, and no drift since"
+    write_report(home, DriftReport(DAY, {"churn": "3"}, [STILL]))
     write_report(home, DriftReport(week, {"churn": "3"}, [STILL, MOVED]))
     assert reason(home, week, 7) is None
+    note_trained(home, "churn", "data", "recipe", "4")
     assert reason(home, week, 7, replace(CHAMPION, version="4")) is not None
 
 
-def test_the_newest_report_counts(tmp_path: Path) -> None:
+def test_a_champion_is_not_kept_where_another_recipe_or_version_is_wanted(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    write_report(home, DriftReport(DAY, {"churn": "3"}, [MOVED]))
-    assert [each.aspect for each in drifted_since(home, "churn", "3")] == ["prediction"]
+    assert reason(home, DAY, 7) is None
+    note_trained(home, "churn", "data", "the recipe before", "3")
+    assert reason(home, DAY, 7) is None
+    note_trained(home, "churn", "data", "recipe", "4")  # refused: 3 is still champion
+    assert reason(home, DAY, 7) is None
+    note_trained(home, "churn", "data", "recipe", "3")
+    assert reason(home, DAY, 7) is not None
+
+
+def test_what_moved_since_the_first_report_counts(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    write_report(home, DriftReport(DAY, {"churn": "2"}, [STILL]))
     write_report(home, DriftReport(DAY + timedelta(days=1), {"churn": "3"}, [STILL]))
+    write_report(home, DriftReport(DAY + timedelta(days=2), {"churn": "3"}, [MOVED]))
+    assert [each.aspect for each in drifted_since(home, "churn", "3")] == ["prediction"]
+    assert drifted_since(home, "churn", "2") == []
+    write_report(home, DriftReport(DAY + timedelta(days=3), {"churn": "3"}, [STILL]))
+    assert drifted_since(home, "churn", "3") == []
+
+
+def test_what_training_did_not_cure_does_not_ask_for_it_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for day in range(3):
+        write_report(home, DriftReport(DAY + timedelta(days=day), {"churn": "3"}, [MOVED]))
     assert drifted_since(home, "churn", "3") == []
 
 

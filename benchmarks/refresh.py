@@ -2,9 +2,9 @@
 
 Each job is the command `attune run` as a user types it, in a process of its own: everything in a fresh home
 (full); in another home everything but the last day (before), then the whole source (day), then the same once
-more (nothing). Training is taken off each, as the run itself prints it. Prints a table, writes JSON. The bar: what
-is left of a new day, and of a run with nothing new, is at most 25 % of a full run; the table also says how much
-it is of what is left of a full run.
+more (nothing). Training is taken off each, as the run itself prints it. Prints a table, writes JSON. The bar:
+what is left of a new day, and of a run with nothing new, is at most 25 % of a full run; the last column holds
+it against what is left of a full run.
 """
 
 from __future__ import annotations
@@ -87,14 +87,13 @@ def measure_refresh(source: str, path: Path, work: Path) -> list[Job]:
 def table(jobs: Sequence[Job]) -> str:
     """The jobs as text; the last columns: what is left without training, as a share of the full run."""
     full = jobs[0]
-    lines = [
-        f"{'job':<8} {'wall s':>8} {'training':>9} {'rest s':>8} {'CPU s':>8} {'peak GiB':>9} {'of full':>8} {'of rest':>8}"
-    ]
+    names = ("wall s", "training", "rest s", "CPU s", "peak GiB", "of full", "of rest")
+    lines = [f"{'job':<8}" + "".join(f"{name:>10}" for name in names)]
     for job in jobs:
         share, share_of_rest = job.rest_seconds / full.wall_seconds, job.rest_seconds / full.rest_seconds
         lines.append(
-            f"{job.name:<8} {job.wall_seconds:>8.1f} {job.training_seconds:>9.1f} {job.rest_seconds:>8.1f} "
-            f"{job.cpu_seconds:>8.1f} {job.peak_gib:>9.2f} {share:>8.1%} {share_of_rest:>8.1%}"
+            f"{job.name:<8}{job.wall_seconds:>10.1f}{job.training_seconds:>10.1f}{job.rest_seconds:>10.1f}"
+            f"{job.cpu_seconds:>10.1f}{job.peak_gib:>10.2f}{share:>10.1%}{share_of_rest:>10.1%}"
         )
     return "\n".join([*lines, "", f"bar of `day` and `nothing`: <= {BAR_SHARE:.0%} of full"])
 

@@ -262,8 +262,6 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
 
 
 def test_a_short_history_is_released_without_value_models(young_shop: Shop) -> None:
-    status = attune(young_shop.home, "status", "--json")
-    assert list(json.loads(status.stdout)["champions"]) == ["collaborative"]
     assert list(release_of(young_shop.home).manifest.models) == ["collaborative"]
 
 

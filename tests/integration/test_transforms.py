@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -117,9 +118,11 @@ def built(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> H
     return home
 
 
-def assert_same_marts(left: Home, right: Home) -> None:
-    """Equal row by row and column by column, floats to 1e-9 of their size."""
+def assert_same_marts(left: Home, right: Home, names: Sequence[str] = ()) -> None:
+    """Equal row by row and column by column, floats to 1e-9 of their size; all marts, or those named."""
     for mart in MARTS:
+        if names and mart.name not in names:
+            continue
         ours, theirs = table(left, mart.name), table(right, mart.name)
         assert ours.num_rows == theirs.num_rows > 0, mart.name
         for name in ours.column_names:
@@ -174,9 +177,7 @@ def test_a_table_that_is_rebuilt_in_parts_is_the_same(
     in_parts = ["user_daily", "journeys_daily"]
     command = ["run", "--full-refresh", "--select", *in_parts]
     transforms.invoke(home, command, {"rows_in_a_part": 5})
-    for mart in in_parts:
-        assert table(home, mart).num_rows > 5
-        assert table(home, mart).equals(table(built, mart))
+    assert_same_marts(home, built, in_parts)
 
 
 @pytest.fixture(scope="module")

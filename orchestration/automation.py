@@ -8,12 +8,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, timedelta
-from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from orchestration.assets import ERASURES, LANDED, RETENTION, SENDING
+from orchestration.assets import ERASURES, LANDED, RETENTION, SENDING, WHEN_DUE
 from orchestration.campaigns import are_declared
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import one_line
@@ -125,12 +124,8 @@ def changed_days(settings: Settings) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason="everything that is landed is released")
         state = {day.isoformat(): landed.get(day) for day in days}
         key = hashlib.sha256(json.dumps([state, context.cursor], sort_keys=True).encode()).hexdigest()[:16]
-        ops: dict[str, Any] = {
-            f"models__{kind}": {"config": {"again": False}}
-            for kind in ("training_frame", "collaborative", "clv", "churn", "next_purchase")
-        }
-        ops["transforms"] = {"config": {"days": [day.isoformat() for day in days]}}
-        config = {"ops": ops}
+        days_of_run = {"config": {"days": [day.isoformat() for day in days]}}
+        config = {"ops": {**WHEN_DUE, "transforms": days_of_run}}
         request = dg.RunRequest(run_key=key, run_config=config, tags=range_tags(days or [max(landed)]))
         return dg.SensorResult(run_requests=[request])
 

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from orchestration.assets import GATE
+from orchestration.assets import GATE, WHEN_DUE
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import AttuneError, PipelineError, SourceError, one_line
 from orchestration.expiry import expire
@@ -239,11 +239,7 @@ class _Engine:
         assets = downstream_assets(load_manifest(home), between(min(known), max(known)), None)
         resources = default_resources(self.settings, locked=True) | {"dbt": dbt_resource()}
         config = {"days": [day.isoformat() for day in days], "full_refresh": full_refresh}
-        ops: dict[str, Any] = {
-            f"models__{kind}": {"config": {"again": False}}
-            for kind in ("training_frame", "collaborative", "clv", "churn", "next_purchase")
-        }
-        ops["transforms"] = {"config": config}
+        ops = {**WHEN_DUE, "transforms": {"config": config}}
         skipped = () if days else ("transforms", "transforms__marts")
         return self._execute(assets, resources, days, ops, skipped)
 

@@ -45,3 +45,9 @@ SENDING = dg.AssetKey(["campaigns", "sending"])
 DRIFT = dg.AssetKey(["monitoring", "drift"])
 SHADOW = dg.AssetKey(["monitoring", "shadow"])
 ANOMALIES = dg.AssetKey(["monitoring", "anomalies"])
+
+WHEN_DUE = {
+    f"models__{kind}": {"config": {"again": False}}
+    for kind in ("training_frame", "collaborative", "clv", "churn", "next_purchase")
+}
+"""Configuration of a run that trains only what is due, by op."""

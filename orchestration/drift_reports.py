@@ -93,17 +93,23 @@ def reuse_reason(
 ) -> str | None:
     """Why the champion is kept without training, or None if a model should be trained.
 
-    Trained is: the first; every time with `retrain_days` 0; what is that old, in days of data; what has
-    drifted since its first report; and what was not trained last by this recipe, because the configuration,
-    the seed or the SQL is another now, or because the gate refused what was trained since.
+    Trained is: the first; every time with `retrain_days` 0; once what was trained last is that old, in days
+    of data; when the champion has drifted since its first report, unless the gate refused what was trained
+    since; and what was trained last by another recipe: the configuration, the seed or the SQL.
     """
     if champion is None or retrain_days == 0:
         return None
-    if trained_by(home, champion.kind, recipe) != champion.version:
+    last = trained_by(home, champion.kind, recipe)
+    if last is None:
         return None
-    trained_until = registry.data_until(champion)
+    is_champion = last == champion.version
+    trained_until = registry.data_until(champion if is_champion else registry.version(champion.kind, last))
     age = None if trained_until is None else (until - trained_until).days
-    if age is None or not 0 <= age < retrain_days or drifted_since(home, champion.kind, champion.version):
+    if age is None or not 0 <= age < retrain_days:
+        return None
+    if not is_champion:
+        return f"version {last}, {age} days old, did not replace it; the next is trained after {retrain_days}"
+    if drifted_since(home, champion.kind, champion.version):
         return None
     return f"{age} days old, to be trained every {retrain_days} days, and no drift since"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from feature_repo.layout import Home
 from feature_repo.materialization import materialize
 from feature_repo.predictions import write_predictions
 from orchestration.completion import Scored, end_of, forget_scored, last_scored, note_scored
+from orchestration.interleaving import are_drafted, interleave
 from orchestration.outlook import VIEW, Outlook, build_outlook, keep_clusters
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
@@ -103,6 +104,10 @@ def predict_with(
     values = score_values(data, release, frame, settings.value_segments)
     outlook = build_outlook(data, settings, release, frame, values)
     ranked = rank_candidates(data, release, models)
+    drafted = interleave(
+        ranked.candidates, data.interactions(), models, settings.interleaved_share, settings.seed
+    )
+    ranked = replace(ranked, candidates=drafted)
     checked = checked_frame(values, ranked.candidates, release)
     return Prediction(data.as_of, release.release_id, values, ranked, checked, outlook)
 
@@ -170,9 +175,12 @@ def rank_changed(
     candidates: pa.Table,
     old_marks: pa.Table,
 ) -> Ranked:
-    """`candidates` as they were for whose mark is the old one, with new ones for everybody else."""
+    """`candidates` as they were for whose mark is the old one, with new ones for everybody else.
+
+    A list that two versions drafted is not kept: it is not the champion's.
+    """
     old = dict(zip(old_marks["user_id"].to_pylist(), old_marks[MARK].to_pylist(), strict=True))
-    known = set(candidates["user_id"].to_pylist())
+    known = set(candidates["user_id"].filter(pa.array(~are_drafted(candidates))).to_pylist())
     pairs = zip(marks["user_id"].to_pylist(), marks[MARK].to_pylist(), strict=True)
     is_same = np.array([user in known and old.get(user) == mark for user, mark in pairs], dtype=bool)
     same = marks["user_id"].filter(pa.array(is_same))

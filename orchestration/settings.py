@@ -61,6 +61,11 @@ VARIABLES = (
         "7",
         "train when the champion is this many days of data old, or has drifted; 0: on every change of data",
     ),
+    Variable(
+        "ATTUNE_INTERLEAVED_SHARE",
+        "0",
+        "share of active customers whose lists a refused challenger drafts too, 0 to 0.5",
+    ),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
@@ -135,6 +140,7 @@ class Settings:
     alert_email: tuple[str, ...] = ()
     smtp_url: str = ""
     mail_from: str = DEFAULTS["ATTUNE_MAIL_FROM"]
+    interleaved_share: float = 0.0
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -168,6 +174,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         alert_email=_receivers(env),
         smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
         mail_from=_text(env, "ATTUNE_MAIL_FROM"),
+        interleaved_share=_number(env, "ATTUNE_INTERLEAVED_SHARE", 0.0, 0.5),
     )
 
 
@@ -220,6 +227,17 @@ def _whole(env: Mapping[str, str], name: str, low: int, high: int) -> int:
         value = low - 1
     if not low <= value <= high:
         raise SettingsError(f"{name}={text!r} cannot be used: use a whole number from {low} to {high}.")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, low: float, high: float) -> float:
+    text = _text(env, name)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise SettingsError(f"{name}={text!r} cannot be used: use a number from {low:g} to {high:g}.")
     return value
 
 

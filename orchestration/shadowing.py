@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
+from orchestration.interleaving import active_customers, are_drafted, rivals
 from orchestration.parquet_files import write_atomically
 from orchestration.resources import Models
 from orchestration.training_runs import Data, stored_recommender
@@ -28,10 +29,8 @@ from training.interactions import Interactions, read_bought
 from training.intervals import Estimate, bootstrap_mean
 from training.top_items import recommend
 
-KIND = "collaborative"
 TABLE = "shadow_lists"
 CUSTOMERS = 1_000
-ACTIVE_DAYS = 30
 LENGTH = 20
 LABEL_DAYS = 14
 KEPT_LISTS = 30
@@ -79,14 +78,14 @@ class Shadow:
 
 def shadow(data: Data, models: Models, seed: int, erased: Erased = NOBODY) -> Shadow | None:
     """Hold kept lists against what was bought, and write those of now; None without a refused challenger."""
-    registry = models.open()
-    champion, challenger = registry.champion(KIND), registry.challenger(KIND)
-    if champion is None or challenger is None or challenger.version == champion.version:
+    versions = rivals(models)
+    if versions is None:
         return None
+    champion, challenger = versions.champion, versions.challenger
     found = judge(data, champion.version, challenger.version, seed)
     interactions = data.interactions()
     users = sample(interactions, seed)
-    lists = recommend(stored_recommender(registry, challenger).scorer(interactions), users, LENGTH)
+    lists = recommend(stored_recommender(models.open(), challenger).scorer(interactions), users, LENGTH)
     items = np.array(interactions.items.ids, dtype=object)
     names = [interactions.users.ids[user] for user in users]
     shown = champion_lists(data.home, names)
@@ -108,9 +107,7 @@ def shadow(data: Data, models: Models, seed: int, erased: Erased = NOBODY) -> Sh
 
 def sample(interactions: Interactions, seed: int) -> npt.NDArray[np.int64]:
     """Positions of at most `CUSTOMERS` customers who did something in the last days, ascending."""
-    active = np.unique(interactions.user[interactions.age_days <= ACTIVE_DAYS])
-    chosen = np.random.default_rng(seed).permutation(active)[:CUSTOMERS]
-    return np.sort(chosen).astype(np.int64)
+    return np.sort(np.random.default_rng(seed).permutation(active_customers(interactions))[:CUSTOMERS])
 
 
 def judge(data: Data, champion: str, challenger: str, seed: int) -> Shadow:
@@ -154,11 +151,13 @@ def found_of(wanted: set[str], items: list[str]) -> float:
 
 
 def champion_lists(home: Home, users: Sequence[str]) -> dict[str, list[str]]:
-    """What these customers are recommended now, as far as they are anything."""
+    """What the champion recommends these customers now, as far as it does so alone."""
     files = sorted(home.prediction("user_candidates").glob("[!.]*.parquet"))
     if not files:
         return {}
-    table = pq.read_table(files[-1], columns=["user_id", "item_ids"], filters=[("user_id", "in", users)])
+    columns = ["user_id", "item_ids", "algorithms"]
+    table = pq.read_table(files[-1], columns=columns, filters=[("user_id", "in", users)])
+    table = table.filter(pa.array(~are_drafted(table)))
     return dict(zip(table["user_id"].to_pylist(), table["item_ids"].to_pylist(), strict=True))
 
 

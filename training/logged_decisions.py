@@ -46,7 +46,8 @@ REWARD_FOLDS = 2
 _EMPTY = """
     select null::varchar as recommendation_id, null::varchar as user_id, null::varchar as item_id,
         null::bigint as position, null::double as propensity, null::varchar as release,
-        null::timestamptz as shown_at, false as clicked, false as bought, 0.0::double as revenue
+        null::varchar as algorithm, null::timestamptz as shown_at,
+        false as clicked, false as bought, 0.0::double as revenue
     where false
 """
 _IMPRESSIONS = """
@@ -61,7 +62,8 @@ shown as (
         recommendation_id, visitor_id, item_id, event_at as shown_at,
         cast(json_extract_string(context, '$.position') as bigint) as position,
         cast(json_extract_string(context, '$.propensity') as double) as propensity,
-        json_extract_string(context, '$.release') as release
+        json_extract_string(context, '$.release') as release,
+        json_extract_string(context, '$.algorithm') as algorithm
     from events
     where event_type = 'recommendation_served' and event_at < $until and recommendation_id is not null
         and visitor_id is not null and json_extract_string(context, '$.propensity') is not null
@@ -83,7 +85,7 @@ purchases as (
 )
 select
     shown.recommendation_id, shown.visitor_id as user_id, shown.item_id,
-    position, propensity, release, shown_at,
+    position, propensity, release, algorithm, shown_at,
     clicks.item_id is not null as clicked,
     purchases.item_id is not null as bought,
     coalesce(purchases.revenue, 0.0) as revenue

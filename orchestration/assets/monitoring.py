@@ -12,6 +12,7 @@ from orchestration.resources import Features, Models, Workspace, erased_now
 
 if TYPE_CHECKING:
     from orchestration.drift_reports import DriftReport
+    from orchestration.interleaving import Contest
     from orchestration.monitoring.series import Family
     from orchestration.monitoring.watching import Look
     from orchestration.shadowing import Shadow
@@ -31,8 +32,11 @@ DRIFT_CHECKS = {
 }
 """Aspect -> name and meaning of its check."""
 
-CHAMPION_HOLDS = "champion_holds"
-CHAMPION_MEANING = "A refused challenger's lists find no more of what customers buy than the champion's."
+CHAMPION_HOLDS, CHAMPION_PREFERRED = "champion_holds", "champion_preferred"
+SHADOW_CHECKS = {
+    CHAMPION_HOLDS: "A refused challenger's lists find no more of what customers buy than the champion's.",
+    CHAMPION_PREFERRED: "Where both drafted a list, visitors do not prefer what the challenger put there.",
+}
 
 
 def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
@@ -108,10 +112,11 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
 
     @dg.asset(
         key=SHADOW,
-        description="Lists of a refused challenger beside the champion's, by what customers buy after.",
+        description="A refused challenger's lists beside the champion's: what is bought, what is clicked.",
         deps=[PREDICTIONS],
         check_specs=[
-            dg.AssetCheckSpec(CHAMPION_HOLDS, asset=SHADOW, description=CHAMPION_MEANING, blocking=False)
+            dg.AssetCheckSpec(name, asset=SHADOW, description=meaning, blocking=False)
+            for name, meaning in SHADOW_CHECKS.items()
         ],
         kinds={"parquet", "python"},
         **common,
@@ -121,15 +126,19 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         workspace: dg.ResourceParam[Workspace],
         models: dg.ResourceParam[Models],
     ) -> Result:
+        from orchestration.interleaving import judge
         from orchestration.shadowing import shadow as judge_shadow
         from orchestration.training_runs import Data
 
         started = monotonic()
         settings = workspace.settings
         with workspace.writing() as home:
-            found = judge_shadow(Data.published(home), models, settings.seed, erased_now(settings))
+            data = Data.published(home)
+            found = judge_shadow(data, models, settings.seed, erased_now(settings))
+            contest = judge(data, models) if settings.interleaved_share else None
         return Result(
-            metadata={"seconds": round(monotonic() - started, 1)}, check_results=[shadow_result(found)]
+            metadata={"seconds": round(monotonic() - started, 1)},
+            check_results=[shadow_result(found), contest_result(contest)],
         )
 
     return [anomalies, drift, shadow]
@@ -137,13 +146,25 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
 
 def shadow_result(found: "Shadow | None") -> dg.AssetCheckResult:
     """Passed unless the challenger is surely better on customers as they come."""
+    told = "no refused challenger" if found is None else str(found)
+    return champion_result(CHAMPION_HOLDS, found is None or not found.is_better, told)
+
+
+def contest_result(found: "Contest | None") -> dg.AssetCheckResult:
+    """Passed unless visitors surely prefer what the challenger drafted."""
+    told = "no lists of two versions" if found is None else str(found)
+    return champion_result(CHAMPION_PREFERRED, found is None or not found.challenger_is_preferred, told)
+
+
+def champion_result(name: str, passed: bool, told: str) -> dg.AssetCheckResult:
+    """What one of the comparisons with a refused challenger says."""
     return dg.AssetCheckResult(
         asset_key=SHADOW,
-        check_name=CHAMPION_HOLDS,
-        passed=found is None or not found.is_better,
+        check_name=name,
+        passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=CHAMPION_MEANING,
-        metadata={"compared": "no refused challenger" if found is None else str(found)},
+        description=SHADOW_CHECKS[name],
+        metadata={"compared": told},
     )
 
 

@@ -297,11 +297,12 @@ _PLAIN = {name: text for name, text in SENTENCES.items() if "{" not in text}
 
 
 def reason(shown: Shown, index: CatalogueIndex) -> str:
-    """Why an item is shown, as a short phrase."""
-    plain = _PLAIN.get(shown.algorithm)
+    """Why an item is shown, as a short phrase; which version drafted it (`NAME@VERSION`) is not told."""
+    algorithm = shown.algorithm.partition("@")[0]
+    plain = _PLAIN.get(algorithm)
     if plain is not None:
         return plain
-    sentence = SENTENCES.get(shown.algorithm)
+    sentence = SENTENCES.get(algorithm)
     if sentence is None:
         return OTHER_SENTENCE
     if shown.anchor == NOBODY and "{anchor}" in sentence:

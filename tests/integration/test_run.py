@@ -21,6 +21,7 @@ import pytest
 
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
+from orchestration.interleaving import interleave
 from orchestration.landing import landed_days, landing_summary
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
@@ -259,6 +260,13 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     assert day == END
     assert 0 < lists.num_rows <= USERS
     assert set(lists["challenger_version"].to_pylist()) == {refused.version}
+
+    candidates = pq.read_table(home.prediction("user_candidates"))
+    drafted = interleave(
+        candidates, Data.published(home).interactions(), Models(settings), 0.5, settings.seed
+    )
+    teams = {name.partition("@")[2] for names in drafted["algorithms"].to_pylist() for name in names}
+    assert teams == {"", champion.version, refused.version}
 
 
 def test_a_short_history_is_released_without_value_models(young_shop: Shop) -> None:

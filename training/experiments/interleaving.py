@@ -1,11 +1,13 @@
 """Team-draft interleaving: which of two rankings visitors prefer, when each list holds items of both.
 
-Each click credits the team that drafted the item (Radlinski, Kurup & Joachims 2008). Clicks of one visitor
-are not independent, so a visitor's preference is one number, (wins - losses) over lists with a click, in
-[-1, 1], and visitors are compared (Chapelle, Joachims, Radlinski & Yue 2012). A list that both won alike is a
-tie and counts as no preference.
+Two rankings pick in turns, a coin deciding who begins each round, what they like best of the items that are
+left, so that neither is favoured by place. Each click credits the team that drafted the item (Radlinski,
+Kurup & Joachims 2008). Clicks of one visitor are not independent, so a visitor's preference is one number,
+(wins - losses) over lists with a click, in [-1, 1], and visitors are compared (Chapelle, Joachims, Radlinski
+& Yue 2012). A list that both won alike is a tie and counts as no preference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,29 @@ import numpy.typing as npt
 from scipy import stats
 
 from training.errors import NotEnoughData
+
+FIRST, SECOND = 0, 1
+
+
+def team_draft(
+    first: Sequence[str], second: Sequence[str], length: int, rng: np.random.Generator
+) -> tuple[list[str], list[int]]:
+    """One list of at most `length` items of both rankings, best first, and who drafted each: FIRST or SECOND.
+
+    No item comes twice. A ranking that has nothing left passes, so the list is shorter only if both have.
+    """
+    rankings = (iter(first), iter(second))
+    items: dict[str, int] = {}
+    while len(items) < length:
+        begins = int(rng.integers(2))
+        before = len(items)
+        for team in (begins, 1 - begins):
+            pick = next((item for item in rankings[team] if item not in items), None)
+            if pick is not None and len(items) < length:
+                items[pick] = team
+        if len(items) == before:
+            break
+    return list(items), list(items.values())
 
 
 @dataclass(frozen=True)

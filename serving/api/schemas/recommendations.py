@@ -42,7 +42,10 @@ class RecommendedItem(BaseModel):
     score: float = Field(
         description="0 to 1 on one scale for all algorithms; above 0.1 it rests on what the visitor did"
     )
-    algorithm: str = Field(description="What proposed the item, such as collaborative, buy_again or popular")
+    algorithm: str = Field(
+        description="What proposed the item, such as collaborative, buy_again or popular; "
+        "in a list drafted by two versions of a model, with the version: collaborative@7"
+    )
     reason: str = Field(description="Why it is shown, as a short phrase")
     propensity: float = Field(description="Probability that this item is shown at this place")
     slot: str | None = Field(description="The slot of the page; null in a plain list")

@@ -24,12 +24,15 @@ CHAMPION = ModelVersion("churn", "3", "run", "", {}, {})
 
 
 class Trained(Registry):
-    """A registry whose champion saw data up to `DAY`."""
+    """A registry whose champion saw data up to `DAY`, and every other version a week more."""
 
     def __init__(self) -> None: ...
 
+    def version(self, kind: str, version: str) -> ModelVersion:
+        return replace(CHAMPION, kind=kind, version=version)
+
     def data_until(self, version: ModelVersion) -> date | None:
-        return DAY
+        return DAY if version.version == "3" else DAY + timedelta(days=7)
 
 
 def reason(home: Home, until: date, days: int, champion: ModelVersion | None = CHAMPION) -> str | None:
@@ -49,15 +52,24 @@ def test_a_champion_is_kept_until_it_is_due_or_has_drifted(tmp_path: Path) -> No
     write_report(home, DriftReport(week, {"churn": "3"}, [STILL, MOVED]))
     assert reason(home, week, 7) is None
     note_trained(home, "churn", "data", "recipe", "4")
-    assert reason(home, week, 7, replace(CHAMPION, version="4")) is not None
+    later = DAY + timedelta(days=13)
+    assert reason(home, later, 7, replace(CHAMPION, version="4")) is not None
 
 
-def test_a_champion_is_not_kept_where_another_recipe_or_version_is_wanted(tmp_path: Path) -> None:
+def test_what_was_refused_has_as_many_days_as_a_champion(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    note_trained(home, "churn", "data", "recipe", "4")  # refused: 3 is still champion
+    write_report(home, DriftReport(DAY, {"churn": "3"}, [STILL]))
+    write_report(home, DriftReport(DAY + timedelta(days=7), {"churn": "3"}, [STILL, MOVED]))
+    kept = "version 4, 6 days old, did not replace it; the next is trained after 7"
+    assert reason(home, DAY + timedelta(days=13), 7) == kept
+    assert reason(home, DAY + timedelta(days=14), 7) is None
+
+
+def test_a_champion_is_not_kept_where_another_recipe_is_wanted(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert reason(home, DAY, 7) is None
     note_trained(home, "churn", "data", "the recipe before", "3")
-    assert reason(home, DAY, 7) is None
-    note_trained(home, "churn", "data", "recipe", "4")  # refused: 3 is still champion
     assert reason(home, DAY, 7) is None
     note_trained(home, "churn", "data", "recipe", "3")
     assert reason(home, DAY, 7) is not None

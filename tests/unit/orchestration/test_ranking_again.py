@@ -31,8 +31,8 @@ def marks_of(interactions: Any) -> pa.Table:
     return pa.table({"user_id": list(interactions.users.ids), MARK: fingerprints(interactions)})
 
 
-def update(marks_before: pa.Table) -> tuple[pa.Table, Ranked]:
-    """The candidates of the day of the fit, and those of `SINCE` days later."""
+def update(marks_before: pa.Table, kept: pa.Table | None = None) -> tuple[pa.Table, Ranked]:
+    """The candidates of the day of the fit, and those of `SINCE` days later, `kept` being what lies there."""
     known = known_before(today(), SINCE)
     plan = Plan(SOURCES, False, 0.5, 20, {"all": order(SOURCES), "new": order(SOURCES)})
     recommender = Recommender(
@@ -44,9 +44,8 @@ def update(marks_before: pa.Table) -> tuple[pa.Table, Ranked]:
         candidate_tables(known, scorer, BlendConfig(), feature_at=at, release_id="r1", generated_at=at)
     )
     data = Data(Home(Path("unused")), cast(Any, None), date(2026, 1, 1), UNTIL)
-    return before, rank_changed(
-        today(), recommender, data, "r2", LAST, marks_of(today()), before, marks_before
-    )
+    kept = before if kept is None else kept
+    return before, rank_changed(today(), recommender, data, "r2", LAST, marks_of(today()), kept, marks_before)
 
 
 def lists(table: pa.Table) -> dict[str, tuple[list[str], list[str]]]:
@@ -68,6 +67,18 @@ def test_the_shortcut_gives_the_lists_that_ranking_everybody_again_gives() -> No
     _, everybody = update(pa.table({"user_id": pa.array([], pa.string()), MARK: pa.array([], pa.int64())}))
     assert everybody.rescored == len(today().users)
     assert lists(found.candidates) == lists(everybody.candidates)
+
+
+def test_a_list_that_two_versions_drafted_is_ranked_again() -> None:
+    marks = marks_of(known_before(today(), SINCE))
+    before, alone = update(marks)
+    user = np.flatnonzero(~changed())[0]
+    names = before["algorithms"].to_pylist()
+    names[before["user_id"].to_pylist().index(today().users.ids[user])] = ["collaborative@3"]
+    column = before.schema.get_field_index("algorithms")
+    drafted = before.set_column(column, before.schema.field(column), pa.array(names))
+    _, found = update(marks, drafted)
+    assert found.rescored == alone.rescored + 1
 
 
 def test_kept_lists_belong_to_the_new_release_and_instant() -> None:

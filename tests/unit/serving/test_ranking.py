@@ -92,6 +92,12 @@ def test_a_filled_cart_pulls_what_is_bought_with_it() -> None:
     )
 
 
+def test_which_version_drafted_an_item_is_not_told_in_its_reason() -> None:
+    stored = STORED | {"algorithms": ["buy_again@7"], "kinds": [0] * len(STORED["items"])}
+    shown = decide(inputs(stored=stored), INDEX, PLAIN).shown[0]
+    assert (shown.algorithm, reason(shown, INDEX)) == ("buy_again@7", "you bought this before")
+
+
 # the session
 
 

@@ -1,11 +1,32 @@
-"""Team-draft interleaving: visitors are counted, not clicks."""
+"""Team-draft interleaving: both teams pick their best in turns; visitors are counted, not clicks."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from training.errors import NotEnoughData
-from training.experiments.interleaving import preference
+from training.experiments.interleaving import FIRST, SECOND, preference, team_draft
+
+
+def test_each_round_takes_one_of_each_and_each_team_its_best() -> None:
+    first, second = [f"a{rank}" for rank in range(10)], [f"b{rank}" for rank in range(10)]
+    items, teams = team_draft(first, second, 10, np.random.default_rng(3))
+    assert [sorted(teams[place : place + 2]) for place in range(0, 10, 2)] == [[FIRST, SECOND]] * 5
+    assert [item for item, team in zip(items, teams, strict=True) if team == FIRST] == first[:5]
+    assert [item for item, team in zip(items, teams, strict=True) if team == SECOND] == second[:5]
+
+
+def test_what_both_want_is_taken_once_and_by_either_alike() -> None:
+    rng = np.random.default_rng(7)
+    drafts = [team_draft(["a", "b"], ["a", "c"], 3, rng) for _ in range(2_000)]
+    assert {tuple(sorted(items)) for items, _ in drafts} == {("a", "b", "c")}
+    assert np.mean([teams[0] for _, teams in drafts]) == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_short_ranking_passes() -> None:
+    items, teams = team_draft(["a", "b", "c"], ["a"], 5, np.random.default_rng(1))
+    assert sorted(items) == ["a", "b", "c"]
+    assert sum(teams) <= 1
 
 
 def test_one_eager_visitor_has_one_vote() -> None:

@@ -196,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(time.perf_counter() - started)
         return
     sizes = []
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     for millions in sorted(options.millions):
         with tempfile.TemporaryDirectory(dir=options.work) as work:
             sizes.append(measure_size(millions, Path(work)))

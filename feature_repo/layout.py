@@ -230,6 +230,11 @@ class Home:
         return self.campaigns / "customers.parquet"
 
     @property
+    def campaign_uplift(self) -> Path:
+        """What a message of each campaign is expected to earn with each customer, where that is known."""
+        return self.campaigns / "uplift.parquet"
+
+    @property
     def campaign_runs(self) -> Path:
         """Plans: a folder for each campaign."""
         return self.campaigns / "runs"

@@ -76,13 +76,12 @@ def rivals(models: Models) -> Rivals | None:
     return Rivals(champion, challenger)
 
 
-def interleave(
-    candidates: pa.Table, interactions: Interactions, models: Models, share: float, seed: int
-) -> pa.Table:
+def interleave(candidates: pa.Table, data: Data, models: Models, share: float, seed: int) -> pa.Table:
     """`candidates` with lists of both for `share` of the active customers; the same without two versions."""
     found = rivals(models) if share > 0 else None
     if found is None:
         return candidates
+    interactions = data.interactions()
     scorer = stored_recommender(models.open(), found.challenger).scorer(interactions)
     users = players(interactions, share, found.challenger.version)
     return draft_lists(candidates, interactions, scorer, found, users, seed)
@@ -90,7 +89,7 @@ def interleave(
 
 def active_customers(interactions: Interactions) -> npt.NDArray[np.int64]:
     """Positions of those who did something in the last days, ascending."""
-    return np.unique(interactions.user[interactions.age_days <= ACTIVE_DAYS]).astype(np.int64)
+    return np.asarray(np.unique(interactions.user[interactions.age_days <= ACTIVE_DAYS]), dtype=np.int64)
 
 
 def players(interactions: Interactions, share: float, salt: str) -> npt.NDArray[np.int64]:

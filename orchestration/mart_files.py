@@ -59,6 +59,7 @@ MARTS: tuple[Mart, ...] = (
     Mart("recommendations_daily", "event_date, kind, algorithm, slot, release, customer_type"),
     Mart("touchpoints", "visitor_id, touched_at, channel, campaign_id", "event_date"),
     Mart("attribution_daily", "event_date, channel, campaign_id"),
+    Mart("campaign_contacts", "campaign_id, user_id", "event_date", "any"),
     Mart("campaigns_daily", "event_date, campaign_id, channel, arm"),
     Mart("marketing_spend", "event_date, channel, campaign_id"),
     Mart("journeys_daily", "path", "event_date"),

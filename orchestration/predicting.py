@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -100,14 +101,12 @@ def predict_with(
     release: Release, data: Data, settings: Settings, features: Features, models: Models
 ) -> Prediction:
     """The same, by the models of any release that is kept."""
-    frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
-    values = score_values(data, release, frame, settings.value_segments)
-    outlook = build_outlook(data, settings, release, frame, values)
-    ranked = rank_candidates(data, release, models)
-    drafted = interleave(
-        ranked.candidates, data.interactions(), models, settings.interleaved_share, settings.seed
-    )
-    ranked = replace(ranked, candidates=drafted)
+    with ThreadPoolExecutor(1) as pool:  # ranking reads no feature, and nothing else an interaction
+        ranking = pool.submit(rank_and_interleave, data, settings, release, models)
+        frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+        values = score_values(data, release, frame, settings.value_segments)
+        outlook = build_outlook(data, settings, release, frame, values)
+        ranked = ranking.result()
     checked = checked_frame(values, ranked.candidates, release)
     return Prediction(data.as_of, release.release_id, values, ranked, checked, outlook)
 
@@ -133,6 +132,13 @@ def score_values(
     values["clv_version"] = versions.get("clv")
     values["churn_version"] = versions.get("churn")
     return values
+
+
+def rank_and_interleave(data: Data, settings: Settings, release: Release, models: Models) -> Ranked:
+    """Every user's candidates; of some, drafted together with a refused challenger."""
+    ranked = rank_candidates(data, release, models)
+    share, seed = settings.interleaved_share, settings.seed
+    return replace(ranked, candidates=interleave(ranked.candidates, data, models, share, seed))
 
 
 def rank_candidates(data: Data, release: Release, models: Models) -> Ranked:

@@ -56,6 +56,7 @@ STAGES = {
     "models__predictions": "predict for every customer",
     "release__current": "release",
     "campaigns__customers": "choose audiences",
+    "campaigns__uplift": "learn from campaigns",
     "campaigns__messages": "plan campaigns",
     "monitoring__anomalies": "watch figures",
     "monitoring__drift": "compare with training",

@@ -215,6 +215,8 @@ def campaigns(sheet: Sheet) -> None:
     sheet.by("by_channel", "channel", (*sent, *caused))
     results = sheet.book.many("select * from campaign_results order by campaign_id, channel")
     sheet.table("campaign_results", results, CAMPAIGN_COLUMNS, "analysis/attribution")
+    lessons = sheet.book.many("select * from campaign_uplift order by campaign_id")
+    sheet.table("campaign_uplift", lessons, UPLIFT_COLUMNS, "campaigns/uplift")
     _marketing(sheet)
 
 
@@ -439,6 +441,23 @@ DROP_OFF_COLUMNS = {
     "step": Column("text", "Last step of a visit, or its eighth."),
     "visits": Column("visits", "Visits that ended there."),
     "share": Column("share", "Share of the times that the step was taken."),
+}
+UPLIFT_COLUMNS = {
+    "campaign_id": Column("text", "Campaign with customers held out."),
+    "customers": Column("users", "Customers of both arms whose first contact is a week ago."),
+    "effect": Column(
+        "currency", "What a message adds to a customer's revenue of the week after, on average."
+    ),
+    "effect_low": Column("currency", "Lower end of its 95 % interval."),
+    "effect_high": Column("currency", "Upper end of it."),
+    "qini": Column(
+        "currency",
+        "What writing to whom the model ranks high adds over writing at random, a customer; 0: nothing.",
+    ),
+    "qini_low": Column("currency", "Lower end of its 95 % interval; above 0 the model is used."),
+    "qini_high": Column("currency", "Upper end of it."),
+    "is_used": Column("yes or no", "Whether planning takes whom it pays to write to, by this model."),
+    "reason": Column("text", "Why, or why not."),
 }
 CAMPAIGN_COLUMNS = {
     "campaign_id": Column(

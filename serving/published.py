@@ -46,6 +46,8 @@ ANALYSES = {
     " conversion_difference double, conversion_low double, conversion_high double,"
     " conversion_always_low double, conversion_always_high double, p_value double,"
     " incremental_revenue double, revenue_low double, revenue_high double, is_ratio_as_planned boolean",
+    "campaign_uplift": "campaign_id varchar, customers bigint, effect double, effect_low double,"
+    " effect_high double, qini double, qini_low double, qini_high double, is_used boolean, reason varchar",
 }
 """Analyses and their columns; one that was not made yet is empty."""
 PREDICTIONS = (

@@ -65,7 +65,7 @@ def customer_frame(
             "use an earlier cut-off",
         )
     customers = _customers(marts, cutoffs, horizon_days)
-    return _with_features(store, customers, service)
+    return with_features(store, customers, service)
 
 
 def known_at(frame: pd.DataFrame, at: datetime, horizon_days: int) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def scoring_frame(
 ) -> pd.DataFrame:
     """The same without labels: every customer with an order before `at`. `at` is 00:00 UTC."""
     customers = _customers(marts, [at], 0).drop(columns=list(LABELS))
-    return _with_features(store, customers, service)
+    return with_features(store, customers, service)
 
 
 def data_range(marts: Path) -> tuple[datetime, datetime]:
@@ -147,7 +147,13 @@ def frame_hash(frame: pd.DataFrame) -> str:
     return sha256(",".join(ordered.columns).encode() + rows.tobytes()).hexdigest()[:16]
 
 
-def _with_features(store: FeatureStore, customers: pd.DataFrame, service: str) -> pd.DataFrame:
+def with_features(
+    store: FeatureStore, customers: pd.DataFrame, service: str = DEFAULT_SERVICE
+) -> pd.DataFrame:
+    """The rows of `customers` (`user_id`, `cutoff`, any others) with features as of their cut-offs.
+
+    In order of cut-off and user id; who was not known by then is left out.
+    """
     entities = customers[[USER_ID, CUTOFF]].rename(columns={CUTOFF: EVENT_TIMESTAMP})
     known = retrieve(store, service, entities)
     known = known.rename(columns={EVENT_TIMESTAMP: CUTOFF})

@@ -8,18 +8,20 @@ from orchestration.assets import (
     AUDIENCES,
     MARTS,
     MESSAGES,
+    ONLINE,
     OWNERS,
     PREDICTIONS,
     RELEASE,
     SENDING,
+    UPLIFT,
     WRITER_POOL,
     Result,
 )
-from orchestration.resources import Workspace, erased_now
+from orchestration.resources import Features, Workspace, erased_now
 
 
 def campaign_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
-    """The assets `campaigns/customers` and `campaigns/messages`."""
+    """The assets `campaigns/customers`, `campaigns/uplift` and `campaigns/messages`."""
 
     @dg.asset(
         key=AUDIENCES,
@@ -40,10 +42,30 @@ def campaign_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]
         return Result(metadata=metadata | {"seconds": round(monotonic() - started, 1)})
 
     @dg.asset(
+        key=UPLIFT,
+        group_name="campaigns",
+        description="Whom the messages of each campaign move, learned from whom it held out.",
+        deps=[MARTS, ONLINE],
+        owners=OWNERS,
+        kinds={"parquet", "xgboost"},
+        pool=WRITER_POOL,
+        retry_policy=retries,
+    )
+    def uplift(workspace: dg.ResourceParam[Workspace], features: dg.ResourceParam[Features]) -> Result:
+        from orchestration.campaign_uplift import learn_uplift
+        from orchestration.training_runs import Data
+
+        started = monotonic()
+        settings = workspace.settings
+        with workspace.writing() as home:
+            metadata = learn_uplift(Data.published(home), settings, features, erased_now(settings))
+        return Result(metadata=metadata | {"seconds": round(monotonic() - started, 1)})
+
+    @dg.asset(
         key=MESSAGES,
         group_name="campaigns",
         description="Today's messages of every campaign, composed and timed, and journeys moved on.",
-        deps=[AUDIENCES, RELEASE],
+        deps=[AUDIENCES, UPLIFT, RELEASE],
         owners=OWNERS,
         kinds={"parquet", "sql"},
         pool=WRITER_POOL,
@@ -57,7 +79,7 @@ def campaign_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]
             found = ask_campaigns(workspace.settings, "daily") if are_declared(home) else {}
         return Result(metadata={**found, "seconds": round(monotonic() - started, 1)})
 
-    return [customers, messages]
+    return [customers, uplift, messages]
 
 
 def sending_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:

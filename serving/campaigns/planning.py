@@ -1,8 +1,9 @@
 """Planning a campaign: who gets it, who is held out, what it says, when it goes; a row per customer and day.
 
-Customers are taken from the best on. Whether one may be written to at all is asked for both arms alike, so
-that the arms differ by the message alone; the arm is a salted hash of the campaign and the customer, so a
-campaign that runs every day holds out the same customers.
+Customers are taken from the best on: once a campaign has taught whom its messages move (`campaigns/uplift`),
+by what a message earns with them, and nobody with whom it earns less than it costs. Whether one may be
+written to at all is asked for both arms alike, so that the arms differ by the message alone; the arm is a
+salted hash of the campaign and the customer, so a campaign that runs every day holds out the same customers.
 """
 
 import hashlib
@@ -156,7 +157,8 @@ class Planner:
         return bool(now - known_at <= timedelta(days=FRESH_DAYS))
 
     async def _choose(self, campaign: Campaign, plan: Plan, send: bool, now: datetime) -> None:
-        customers = ranked(campaign, read_customers(self.home))
+        profits = read_profits(self.home, campaign)
+        customers = ranked(campaign, read_customers(self.home), profits)
         contacts = await self.database.read(
             partial(store.last_contacts, campaign=campaign.name), WRITE_SECONDS
         )
@@ -166,7 +168,9 @@ class Planner:
         treated = 0
         for customer in customers:
             user_id = customer["user_id"]
-            if campaign.caps.per_run is not None and treated >= campaign.caps.per_run:
+            if profits.get(user_id, 1.0) <= 0.0:
+                plan.left_out["does_not_pay"] += 1
+            elif campaign.caps.per_run is not None and treated >= campaign.caps.per_run:
                 plan.left_out["cap_of_the_run"] += 1
             elif campaign.budget is not None and spent + campaign.cost_per_message > campaign.budget + 1e-9:
                 plan.left_out["budget_spent"] += 1
@@ -260,9 +264,31 @@ def read_customers(home: Home, columns: Sequence[str] | None = None) -> list[Row
     return rows
 
 
-def ranked(campaign: Campaign, customers: Sequence[Row]) -> list[Row]:
-    """The audience, the best first: whom it pays most to keep, who spends most, what is due nearest."""
+def read_profits(home: Home, campaign: Campaign) -> dict[str, float]:
+    """What a message is expected to earn with each customer, its cost paid; empty where nothing is known."""
+    try:
+        table = pq.read_table(
+            home.campaign_uplift, filters=[("campaign_id", "=", campaign.name)], partitioning=None
+        )
+    except FileNotFoundError:
+        return {}
+    margins = zip(table["user_id"].to_pylist(), table["incremental_margin"].to_pylist(), strict=True)
+    return {user_id: margin - campaign.cost_per_message for user_id, margin in margins}
+
+
+def ranked(campaign: Campaign, customers: Sequence[Row], profits: Mapping[str, float]) -> list[Row]:
+    """The audience, the best first: by profit where that is known of anybody.
+
+    Else whom it pays most to keep, who spends most, what is due nearest; also among those of whom it is not.
+    """
     found = [each for each in customers if campaign.audience.holds(each)]
+    if profits:
+        unknown = float("-inf")
+        return sorted(_ranked(campaign, found), key=lambda each: -profits.get(each["user_id"], unknown))
+    return _ranked(campaign, found)
+
+
+def _ranked(campaign: Campaign, found: Sequence[Row]) -> list[Row]:
     if campaign.audience.list == "replenishment":
         return sorted(found, key=lambda each: (abs(each["replenish_in_days"]), each["user_id"]))
     by = "clv_90d" if campaign.audience.list in ("loyal", "everybody") else "expected_saving"

@@ -262,9 +262,7 @@ def test_a_refused_version_is_forced_by_name_and_taken_back_in_one_command(
     assert set(lists["challenger_version"].to_pylist()) == {refused.version}
 
     candidates = pq.read_table(home.prediction("user_candidates"))
-    drafted = interleave(
-        candidates, Data.published(home).interactions(), Models(settings), 0.5, settings.seed
-    )
+    drafted = interleave(candidates, Data.published(home), Models(settings), 0.5, settings.seed)
     teams = {name.partition("@")[2] for names in drafted["algorithms"].to_pylist() for name in names}
     assert teams == {"", champion.version, refused.version}
 

@@ -11,6 +11,7 @@ import pytest
 
 from orchestration.assets.monitoring import contest_result
 from orchestration.interleaving import Contest, Rivals, are_drafted, contest, draft_lists, interleave, players
+from orchestration.training_runs import Data
 from tests.unit.training.test_hybrid import shop
 from training.candidates import CANDIDATE_SCHEMA
 from training.experiments.interleaving import preference
@@ -106,9 +107,9 @@ def test_without_a_share_or_a_challenger_nothing_changes() -> None:
         champion=lambda kind: VERSIONS.champion, challenger=lambda kind: VERSIONS.champion
     )
     models = cast(Any, SimpleNamespace(open=lambda: registry))
-    before = champions(known)
-    assert interleave(before, known, models, 0.0, 1) is before
-    assert interleave(before, known, models, 0.5, 1) is before
+    before, unread = champions(known), cast(Data, None)
+    assert interleave(before, unread, models, 0.0, 1) is before
+    assert interleave(before, unread, models, 0.5, 1) is before
 
 
 def shown(clicked_team: str, visitors: int) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def test_the_best_come_first_and_what_is_not_known_last() -> None:
         {"user_id": name, "clv_90d": value, "list": "loyal"}
         for name, value in (("a", None), ("b", 5.0), ("c", 9.0), ("d", 5.0))
     ]
-    found = ranked(campaign(audience={"list": "loyal"}), customers)
+    found = ranked(campaign(audience={"list": "loyal"}), customers, {})
     assert [each["user_id"] for each in found] == ["c", "b", "d", "a"]
 
 

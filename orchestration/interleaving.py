@@ -96,7 +96,7 @@ def players(interactions: Interactions, share: float, salt: str) -> npt.NDArray[
     """Positions of the active customers whose hash falls within `share`: the same ones every day."""
     active, names = active_customers(interactions), interactions.users.ids
     chosen = [crc32(f"{salt}:{names[user]}".encode()) < share * 2**32 for user in active]
-    return active[np.array(chosen, dtype=bool)]
+    return np.asarray(active[np.array(chosen, dtype=bool)], dtype=np.int64)
 
 
 def draft_lists(

@@ -41,8 +41,8 @@ from orchestration.partitions import as_days, describe
 from orchestration.resources import Workspace
 
 WAREHOUSE_SECONDS = 300.0
-# What the stages after dbt need takes 5 s to import: Feast, MLflow, XGBoost; then BentoML.
-LATER_MODULES = ("orchestration.predicting", "bentoml")
+# What the stages after dbt need takes seconds to import: Feast, MLflow, XGBoost; then BentoML and the service.
+LATER_MODULES = ("orchestration.predicting", "bentoml", "serving.service")
 
 
 class TransformsConfig(dg.Config):

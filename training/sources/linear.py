@@ -20,6 +20,8 @@ SPARSE_CELLS = 150_000_000
 """Beyond this estimate an item-item matrix is never formed; the filter then goes through the users."""
 DENSE_CELLS, DENSE_SHARE = 64_000_000, 0.15
 """A matrix no larger than this, and filled beyond that share, is quicker to multiply as an array."""
+FOLLOWING_CELLS = 20_000_000
+"""Entries of the sums of following baskets that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,7 @@ class TransitionsConfig:
         baskets = basket_matrix(history)
         owner = np.zeros(baskets.shape[0], dtype=np.int64)
         owner[history.basket] = history.user
-        forward = sparse.csr_matrix((history.shape[1], history.shape[1]), dtype=np.float32)
-        for distance in range(1, min(self.reach, baskets.shape[0] - 1) + 1):
-            before = np.flatnonzero(owner[distance:] == owner[:-distance])
-            if not len(before):
-                break
-            pairs = baskets[before].T @ baskets[before + distance]
-            forward = forward + np.float32(distance**-self.distance_power) * pairs
+        forward = following_pairs(baskets, owner, self.reach, self.distance_power)
         both = forward + np.float32(self.backward) * forward.T
         if self.together and baskets.nnz > baskets.shape[0]:
             inside = baskets.T @ baskets
@@ -202,6 +198,30 @@ def basket_matrix(history: History) -> sparse.csr_matrix:
     count = int(history.basket[-1]) + 1
     ones = np.ones(len(history), dtype=np.float32)
     return sparse.csr_matrix((ones, (history.basket, history.item)), shape=(count, history.shape[1]))
+
+
+def following_pairs(
+    baskets: sparse.csr_matrix, owner: npt.NDArray[np.int64], reach: int, power: float
+) -> sparse.csr_matrix:
+    """Item x item: how often the second follows the first within `reach` baskets of the same owner.
+
+    Each pair counts distance ** -power. Every basket is multiplied once, with the weighted sum of those that
+    follow it; blocks of baskets bound the memory that these sums take.
+    """
+    count = len(owner)
+    distances = [each for each in range(1, min(reach, count - 1) + 1) if (owner[each:] == owner[:-each]).any()]
+    weights = np.array([each**-power for each in distances], dtype=np.float32)
+    sums = sparse.csr_matrix((baskets.shape[1], baskets.shape[1]), dtype=np.float32)
+    size = max(1, int(FOLLOWING_CELLS * count / max(1, baskets.nnz * len(distances))))
+    for start in range(0, count, size):
+        here = np.arange(start, min(start + size, count))
+        later = here[:, None] + np.array(distances, dtype=np.int64)
+        known = later < count
+        known &= owner[np.where(known, later, 0)] == owner[here][:, None]
+        row, column = np.nonzero(known)
+        after = sparse.csr_matrix((weights[column], (row, later[row, column])), shape=(len(here), count))
+        sums = sums + baskets[here].T @ (after @ baskets)
+    return sums.tocsr()
 
 
 def powers(degrees: npt.ArrayLike, exponent: float) -> Single:

@@ -209,7 +209,9 @@ def following_pairs(
     follow it; blocks of baskets bound the memory that these sums take.
     """
     count = len(owner)
-    distances = [each for each in range(1, min(reach, count - 1) + 1) if (owner[each:] == owner[:-each]).any()]
+    distances = [
+        each for each in range(1, min(reach, count - 1) + 1) if (owner[each:] == owner[:-each]).any()
+    ]
     weights = np.array([each**-power for each in distances], dtype=np.float32)
     sums = sparse.csr_matrix((baskets.shape[1], baskets.shape[1]), dtype=np.float32)
     size = max(1, int(FOLLOWING_CELLS * count / max(1, baskets.nnz * len(distances))))

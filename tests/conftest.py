@@ -55,7 +55,7 @@ def _clean(environ: dict[str, str]) -> dict[str, str]:
     return kept | QUIET
 
 
-# A process of tests holds millions of objects of libraries; looking through them for garbage is rarely worth it.
+# A process of tests holds millions of objects of libraries: looking for garbage among them rarely pays.
 gc.set_threshold(100_000, 20, 100)
 
 

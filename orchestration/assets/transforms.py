@@ -41,7 +41,7 @@ from orchestration.partitions import as_days, describe
 from orchestration.resources import Workspace
 
 WAREHOUSE_SECONDS = 300.0
-# What the stages after dbt need takes seconds to import: Feast, MLflow, XGBoost; then BentoML and the service.
+# What the stages after dbt need takes seconds to import: Feast, MLflow, XGBoost, BentoML and the service.
 LATER_MODULES = ("orchestration.predicting", "bentoml", "serving.service")
 
 

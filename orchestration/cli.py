@@ -6,8 +6,6 @@ used, 5 nothing released yet, 6 no model passed the gate, 130 interrupted.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import json
 import logging
 import os
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from orchestration.garbage import collect_rarely
 
 if TYPE_CHECKING:
     from orchestration.settings import Settings
@@ -31,14 +31,9 @@ app = typer.Typer(
 )
 
 
-COLLECTED_OBJECTS = 100_000
-"""So many more objects before garbage is looked for: nearly all that a command makes lives until it ends."""
-
-
 def main() -> None:
     """Entry point: expected failures become one line on stderr and an exit code."""
-    gc.set_threshold(COLLECTED_OBJECTS, 20, 100)
-    atexit.register(gc.freeze)  # memory that goes back whole need not be searched first
+    collect_rarely()
     # Warnings are about libraries' interfaces: for the log of a run, not for whoever types the command.
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(logging.NullHandler())

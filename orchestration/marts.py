@@ -132,7 +132,7 @@ def run_dbt(
     """
     prepare_home(home, days)
     finished = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(home, full_refresh, select)],
+        [sys.executable, "-m", "orchestration.dbt", *dbt_arguments(home, full_refresh, select)],
         env={**os.environ, **dbt_environment(home)},
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
@@ -76,7 +77,8 @@ def build_release(data: Data, models: Models) -> Manifest:
     popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
     columns = {*ITEM_SCHEMA.names, *ITEM_COLUMNS, *bundles.ITEM_COLUMNS}
     items = pq.read_table(data.home.mart("items"), columns=sorted(columns))
-    with tempfile.TemporaryDirectory(prefix="attune-release-") as place:
+    with tempfile.TemporaryDirectory(prefix="attune-release-") as place, ThreadPoolExecutor(1) as beside:
+        tables = beside.submit(_further_tables, data, items)
         files = {
             kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
         }
@@ -94,7 +96,7 @@ def build_release(data: Data, models: Models) -> Manifest:
                 data.home.prediction("user_predictions"),
                 data.as_of,
             ),
-            tables=_further_tables(data, items),
+            tables=tables.result(),
             model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
             models={kind: _describe(champion) for kind, champion in champions.items()},
             feature_services=FEATURE_SERVICES,

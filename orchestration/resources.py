@@ -144,7 +144,7 @@ def dbt_resource() -> DbtCliResource:
         project_dir=str(TRANSFORMS),
         profiles_dir=str(TRANSFORMS),
         # The one beside this interpreter, whether or not its environment is activated.
-        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+        dbt_executable=str(Path(sys.executable).parent / "attune-dbt"),
     )
 
 

@@ -1,6 +1,5 @@
 """A clean environment for every test: no telemetry, no settings of the developer, one BLAS thread."""
 
-import gc
 import logging
 import os
 import warnings
@@ -8,6 +7,8 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
+from orchestration.garbage import collect_rarely
 
 # Before anything else imports them. Feast puts warnings back on show while it is imported, and then sqlglotrs
 # announces its end, which is not ours to mend. prometheus_client decides at import whether processes share
@@ -56,13 +57,7 @@ def _clean(environ: dict[str, str]) -> dict[str, str]:
 
 
 # A process of tests holds millions of objects of libraries: looking for garbage among them rarely pays.
-gc.set_threshold(100_000, 20, 100)
-
-
-def pytest_unconfigure() -> None:
-    """Memory that goes back whole need not be searched first."""
-    gc.freeze()
-
+collect_rarely()
 
 # A file stays on one process, so the longest start first: the others fill up what is left of the time.
 # `test_erasure` works on the shop that `test_run` makes, so something else comes in between.

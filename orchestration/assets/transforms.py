@@ -192,7 +192,7 @@ def _parse_project(home: Home, path: Path) -> None:
     home.dbt_target.mkdir(parents=True, exist_ok=True)
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
     finished = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", *dbt_arguments(home, command="parse")],
+        [sys.executable, "-m", "orchestration.dbt", *dbt_arguments(home, command="parse")],
         env={**os.environ, **dbt_environment(home)},
         capture_output=True,
         text=True,

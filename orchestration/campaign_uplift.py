@@ -25,7 +25,7 @@ from orchestration.resources import Features
 from orchestration.settings import Settings
 from orchestration.training_runs import Data
 from training.campaign_uplift import CampaignUplift, learn_campaign
-from training.dataset import CUTOFF, scoring_frame, with_features
+from training.dataset import CUTOFF, with_features
 from training.errors import NotEnoughData
 from training.experiments.sample_ratio import sample_ratio
 from training.uplift import Experiment
@@ -104,7 +104,7 @@ def learn_uplift(
     """Writes `analysis/campaign_uplift` and `campaigns/uplift`; says how many campaigns taught what."""
     lessons = list(learn(data, settings, features))
     used = [lesson for lesson in lessons if lesson.is_used]
-    frame = scoring_frame(features.open(), data.home.current_marts, data.as_of) if used else pd.DataFrame()
+    frame = features.scoring_frame(data.as_of) if used else pd.DataFrame()
     margins = [
         pa.table(
             {

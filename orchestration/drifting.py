@@ -20,7 +20,7 @@ from orchestration.resources import Features, Models
 from orchestration.status import KINDS
 from orchestration.training_runs import Data
 from training.churn import churned
-from training.dataset import SPEND_NEXT, realized, scoring_frame
+from training.dataset import SPEND_NEXT, realized
 from training.drift import Drift, DriftConfig, compare, compare_outcome, expanded, numbers
 
 PREDICTION = {"clv": "clv_90d", "churn": "churn_probability"}
@@ -43,7 +43,7 @@ def measure_drift(
         found += recommender_drift(references["collaborative"], data, config)
     kinds = [kind for kind in PREDICTION if kind in references]
     if kinds:
-        frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+        frame = features.scoring_frame(data.as_of)
         for kind in kinds:
             found += value_drift(kind, references[kind], frame, data, config)
     return DriftReport(data.until, {kind: champions[kind].version for kind in references}, found)

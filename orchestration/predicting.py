@@ -32,7 +32,6 @@ from training.candidates import CANDIDATE_SCHEMA, candidate_tables
 from training.churn import read_churn, score_churn
 from training.clv import read_clv, score_clv
 from training.config import BlendConfig
-from training.dataset import scoring_frame
 from training.errors import NotEnoughData
 from training.hybrid import HybridScorer
 from training.interactions import Interactions
@@ -103,7 +102,7 @@ def predict_with(
     """The same, by the models of any release that is kept."""
     with ThreadPoolExecutor(1) as pool:  # ranking reads no feature, and nothing else an interaction
         ranking = pool.submit(rank_and_interleave, data, settings, release, models)
-        frame = scoring_frame(features.open(), data.home.current_marts, data.as_of)
+        frame = features.scoring_frame(data.as_of)
         values = score_values(data, release, frame, settings.value_segments)
         outlook = build_outlook(data, settings, release, frame, values)
         ranked = ranking.result()

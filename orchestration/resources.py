@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from orchestration.settings import Settings
 from orchestration.sources.base import EVENT_LOG, Source, open_source
 
 if TYPE_CHECKING:
+    import pandas as pd
     from dagster_dbt import DbtCliResource
     from feast import FeatureStore
 
@@ -100,11 +102,22 @@ class Features:
     """The feature store of a home."""
 
     settings: Settings
+    _frames: dict[tuple[Path, datetime], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def open(self) -> FeatureStore:
         from feature_repo.store import open_store
 
         return open_store(self.settings.home, self.settings.redis_url)
+
+    def scoring_frame(self, at: datetime) -> pd.DataFrame:
+        """That of the published marts, joined once for the stages of a run; not to be changed."""
+        from training.dataset import scoring_frame
+
+        marts = self.settings.home.current_marts.resolve()
+        if (marts, at) not in self._frames:
+            self._frames.clear()
+            self._frames[marts, at] = scoring_frame(self.open(), marts, at)
+        return self._frames[marts, at]
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import create_db_conn_string
-from sqlalchemy import create_engine, event
+from dagster._serdes import serialize_value
+from sqlalchemy import create_engine
+from sqlalchemy import event as engine_events
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection, Engine
 
@@ -58,7 +66,7 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
                 pool_size=1,
                 connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
-            event.listen(engine, "connect", _relax_sync)
+            engine_events.listen(engine, "connect", _relax_sync)
             self._initdb(engine)
             self._engines[shard] = engine
         self._engines.move_to_end(shard)
@@ -105,6 +113,27 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             result = connection.execute(self.prepare_insert_event(entry))
             event_id = _inserted_id(result)
         self.store_asset_check_event(entry, event_id)
+
+    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
+        """A row for each day; the stock storage writes the event out anew for each of them."""
+        assert event.dagster_event is not None
+        planned = event.dagster_event.event_specific_data
+        assert isinstance(planned, AssetCheckEvaluationPlanned)
+        subset = planned.partitions_subset
+        days: list[str | None] = [None] if subset is None else [*subset.get_partition_keys()]
+        row = {
+            "asset_key": planned.asset_key.to_string(),
+            "check_name": planned.check_name,
+            "run_id": event.run_id,
+            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
+            "evaluation_event": serialize_value(event),
+            "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
+            "evaluation_event_storage_id": event_id,
+        }
+        with self.index_connection() as connection:
+            connection.execute(
+                AssetCheckExecutionsTable.insert(), [{**row, "partition": day} for day in days]
+            )
 
     def dispose(self) -> None:
         super().dispose()

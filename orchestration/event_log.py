@@ -20,15 +20,10 @@ from typing import Any
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.schema import (
-    AssetCheckExecutionsTable,
-    AssetKeyTable,
-    SqlEventLogStorageTable,
-)
+from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import create_db_conn_string
-from dagster._serdes import serialize_value
+from dagster_shared.record import replace
 from sqlalchemy import create_engine
 from sqlalchemy import event as engine_events
 from sqlalchemy.dialects.sqlite import insert
@@ -115,25 +110,17 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         self.store_asset_check_event(entry, event_id)
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
-        """A row for each day; the stock storage writes the event out anew for each of them."""
+        """One row a run, which the evaluation then completes: checks judge what a run leaves, not its days.
+
+        The stock storage plans a row for each day of the run, and none of them is ever completed.
+        """
         assert event.dagster_event is not None
         planned = event.dagster_event.event_specific_data
         assert isinstance(planned, AssetCheckEvaluationPlanned)
-        subset = planned.partitions_subset
-        days: list[str | None] = [None] if subset is None else [*subset.get_partition_keys()]
-        row = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
-            "run_id": event.run_id,
-            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            "evaluation_event": serialize_value(event),
-            "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
-            "evaluation_event_storage_id": event_id,
-        }
-        with self.index_connection() as connection:
-            connection.execute(
-                AssetCheckExecutionsTable.insert(), [{**row, "partition": day} for day in days]
-            )
+        of_the_run = event.dagster_event._replace(
+            event_specific_data=replace(planned, partitions_subset=None)
+        )
+        super()._store_asset_check_evaluation_planned(event._replace(dagster_event=of_the_run), event_id)
 
     def dispose(self) -> None:
         super().dispose()

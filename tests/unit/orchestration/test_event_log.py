@@ -1,25 +1,29 @@
 """Our event log says of a partitioned run what Dagster's own says."""
 
+import warnings
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 PARTITIONS = dg.DailyPartitionsDefinition("2024-01-01")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # a preview
+    DAILY = dg.AssetCheckSpec("plausible_daily", asset="table", partitions_def=PARTITIONS)
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
 
 
 @dg.asset(
     partitions_def=PARTITIONS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=[dg.AssetCheckSpec("plausible", asset="table")],
+    check_specs=[dg.AssetCheckSpec("plausible", asset="table"), DAILY],
 )
 def table(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
     for number, day in enumerate(DAYS):
         context.add_asset_metadata({"rows_of_day": number}, partition_key=day)
-    return dg.MaterializeResult(
-        metadata={"rows": 6}, check_results=[dg.AssetCheckResult(passed=True, check_name="plausible")]
-    )
+    results = [dg.AssetCheckResult(passed=True, check_name=name) for name in ("plausible", "plausible_daily")]
+    return dg.MaterializeResult(metadata={"rows": 6}, check_results=results)
 
 
 def instance_at(home: Path, event_log: str) -> dg.DagsterInstance:
@@ -75,5 +79,9 @@ def test_batches_record_the_same_as_single_events(tmp_path: Path, monkeypatch: p
     )
     with instance_at(tmp_path / "ours", ours) as batched:
         assert recorded(batched) == expected
+        [done] = batched.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey("table"), "plausible_daily"), limit=10
+        )
+    assert done.status is AssetCheckExecutionRecordStatus.SUCCEEDED, "no day's row stays planned for ever"
     assert expected["partitions"] == set(DAYS)
     assert expected["days"] == {day: number for number, day in enumerate(DAYS)}

@@ -1,6 +1,6 @@
 """Recommendations; `serving.recommendations.answer` builds answers in this shape."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -114,6 +114,13 @@ class Filters(BaseModel):
     price_min: float | None = Field(default=None, ge=0)
     price_max: float | None = Field(default=None, ge=0)
     exclude_items: list[ItemId] = Field(default_factory=list, max_length=500)
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        low, high = self.price_min, self.price_max
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"price_min={low:g} is above price_max={high:g}; give the lower one first")
+        return self
 
 
 class BusinessSwitches(BaseModel):

@@ -239,6 +239,7 @@ def test_a_calibrated_answer_keeps_the_mix_in_its_receipt() -> None:
         ({"algorithms": {"astrology": 1}}, "is no algorithm"),
         ({"algorithms": {"hybrid": 0}}, "no weight above 0"),
         ({"filters": {"price_min": -1}}, "filters.price_min=-1"),
+        ({"filters": {"price_min": 9, "price_max": 5}}, "price_min=9 is above price_max=5"),
         ({"business_rules": {"sell_everything": True}}, "sell_everything"),
     ],
 )

@@ -26,7 +26,8 @@ import pandas as pd
 
 from feature_repo.layout import Home
 from orchestration.analysing import analyse_attribution
-from orchestration.landing import land_days, landed_days
+from orchestration.landed import landed_days
+from orchestration.landing import land_days
 from orchestration.marts import publish_marts, run_dbt
 from orchestration.simulator import simulate
 from orchestration.sources.base import open_source

@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_home(home: Home, data: Path) -> None:
     """Everything before training: landed, transformed, published, registered."""
-    from orchestration.landing import land_days, landed_days
+    from orchestration.landed import landed_days
+    from orchestration.landing import land_days
     from orchestration.marts import publish_marts, run_dbt
     from orchestration.sources.base import open_source
 

@@ -122,7 +122,8 @@ def measure(phase: str, home: Home, days: Sequence[date], full: bool) -> Phase:
 
 def measure_size(millions: float, work: Path) -> Size:
     """Simulates, lands, builds and adds a day, at about this many million events."""
-    from orchestration.landing import land_days, landed_days, landing_summary
+    from orchestration.landed import landed_days, landing_summary
+    from orchestration.landing import land_days
     from orchestration.simulator import EVENTS_PER_USER_YEAR, simulate
     from orchestration.sources.base import open_source
 

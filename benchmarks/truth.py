@@ -28,7 +28,8 @@ from benchmarks.attribution import ALL, INCREMENTAL, judge
 from benchmarks.off_policy import judge_world, summary
 from feature_repo.layout import Home
 from feature_repo.store import apply_definitions, open_store
-from orchestration.landing import land_days, landed_days
+from orchestration.landed import landed_days
+from orchestration.landing import land_days
 from orchestration.marts import publish_marts, run_dbt
 from orchestration.simulation.catalogue import draw_catalogue
 from orchestration.simulation.population import draw_population

@@ -16,7 +16,7 @@ from orchestration.assets import ERASURES, LANDED, RETENTION, SENDING, WHEN_DUE
 from orchestration.campaigns import are_declared
 from orchestration.completion import is_complete, pending_window
 from orchestration.errors import one_line
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.marts import dirty_days
 from orchestration.monitoring.delivery import deliver, is_configured
 from orchestration.settings import Settings

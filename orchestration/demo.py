@@ -17,7 +17,7 @@ import duckdb
 
 from feature_repo.layout import Home
 from orchestration.errors import AttuneError, PipelineError
-from orchestration.landing import landing_summary
+from orchestration.landed import landing_summary
 from orchestration.processes import LOOPBACK, free_port, start_service, stop
 from orchestration.progress import View
 from orchestration.run import RunRequest, RunResult, run_pipeline

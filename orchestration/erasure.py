@@ -47,7 +47,8 @@ from feature_repo.erasure import (
 from feature_repo.event_log import events, identities, open_engine, salts, tombstones
 from feature_repo.layout import Home
 from orchestration.errors import PipelineError, one_line
-from orchestration.landing import QUARANTINE_SCHEMA, forgotten, quarantine_path
+from orchestration.landed import QUARANTINE_SCHEMA, quarantine_path
+from orchestration.landing import forgotten
 from orchestration.marts import MANIFEST, READER_CONFIG
 from orchestration.parquet_files import remove, write_atomically
 from orchestration.raw_forms import names_any, texts_of

@@ -26,7 +26,7 @@ from feature_repo.event_log import events, open_engine
 from feature_repo.layout import Home
 from orchestration.completion import read_note, write_note
 from orchestration.errors import PipelineError, one_line
-from orchestration.landing import QUARANTINE_SCHEMA, landed_days, quarantine_path
+from orchestration.landed import QUARANTINE_SCHEMA, landed_days, quarantine_path
 from orchestration.parquet_files import read_metadata, write_atomically
 from orchestration.retention import Retention
 from orchestration.rewriting import landed_files, shrink_day, steady_days

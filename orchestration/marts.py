@@ -27,7 +27,7 @@ from feature_repo.layout import Home
 from feature_repo.marketing import SPEND_SCHEMA
 from orchestration.errors import NothingToDo, PipelineError, one_line
 from orchestration.figures import FIGURES, read_figures
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.mart_files import MARTS, PublishedFile, write_mart
 from orchestration.parquet_files import write_atomically
 

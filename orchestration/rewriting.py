@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from feature_repo.erasure import SUBJECT_COLUMNS, Mask
 from feature_repo.layout import Home
 from orchestration.completion import ONLINE_NOTE, read_note, write_note
-from orchestration.landing import (
+from orchestration.landed import (
     content_hash,
     event_metadata,
     events_path,

@@ -26,7 +26,8 @@ from orchestration.completion import is_complete, pending_window
 from orchestration.errors import AttuneError, PipelineError, SourceError, one_line
 from orchestration.expiry import expire
 from orchestration.instance import ENGINE_TAG, end_interrupted_runs, open_instance
-from orchestration.landing import land_days, landed_days
+from orchestration.landed import landed_days
+from orchestration.landing import land_days
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.progress import View

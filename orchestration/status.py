@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
-from orchestration.landing import landing_summary
+from orchestration.landed import landing_summary
 from orchestration.lock import holder
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.settings import Settings

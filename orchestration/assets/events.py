@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from orchestration.assets import LANDED, OWNERS, WRITER_POOL, Result
-from orchestration.landing import LandedDay, LandingReport, land_days, quarantine_reasons
+from orchestration.landed import quarantine_reasons
+from orchestration.landing import LandedDay, LandingReport, land_days
 from orchestration.partitions import as_days
 from orchestration.quality.checks import check_results, check_specs, run_suite, skipped_results
 from orchestration.quality.profiles import profile_events

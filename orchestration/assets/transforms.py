@@ -25,7 +25,7 @@ from orchestration.assets import LANDED, MARTS, OWNERS, WRITER_POOL, Result
 from orchestration.completion import built, forget_built, note_built
 from orchestration.errors import PipelineError, one_line
 from orchestration.imports import importing
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.marts import (
     TRANSFORMS,
     current_manifest,

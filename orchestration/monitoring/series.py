@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.layout import Home
-from orchestration.landing import landed_counts
+from orchestration.landed import landed_counts
 from orchestration.monitoring.baseline import Scale, Tolerance
 
 Family = Literal["volume", "quality", "features", "models", "business"]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from feature_repo.events import EVENT_TYPES
 from feature_repo.layout import Home
-from orchestration.landing import LandedDay, events_path
+from orchestration.landed import events_path
+from orchestration.landing import LandedDay
 
 _PROFILE = """
     select

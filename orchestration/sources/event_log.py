@@ -38,7 +38,7 @@ from feature_repo.layout import Home
 from feature_repo.validation import CLOCK_SKEW, EARLIEST, LATEST
 from orchestration.completion import read_note, write_note
 from orchestration.errors import SourceError, one_line
-from orchestration.landing import source_days
+from orchestration.landed import source_days
 from orchestration.sources.base import EVENT_LOG, EventBatch
 
 BATCH_ROWS = 250_000

@@ -21,7 +21,7 @@ from dbt.cli.main import dbtRunner
 
 from feature_repo.events import CUSTOMER_SCHEMA, EVENT_SCHEMA, ITEM_SCHEMA
 from feature_repo.layout import Home
-from orchestration.landing import content_hash
+from orchestration.landed import content_hash
 from orchestration.marts import dbt_arguments, dbt_environment, prepare_home
 from orchestration.parquet_files import write_atomically
 

@@ -13,7 +13,7 @@ from feature_repo.erasure import Erased, subject_hash
 from feature_repo.layout import Home
 from feature_repo.store import apply_definitions
 from orchestration.campaign_uplift import learn, learn_uplift
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.marts import publish_marts
 from orchestration.parquet_files import write_atomically
 from orchestration.resources import Features

@@ -26,7 +26,7 @@ from feature_repo.erasure import (
 from feature_repo.event_log import tombstones
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.marts import dirty_days
 from tests.integration.small_shop import (
     AFTER,

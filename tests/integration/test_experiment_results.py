@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from feature_repo.layout import Home
 from feature_repo.store import apply_definitions
 from orchestration.experiments import publish_results
-from orchestration.landing import landed_days
+from orchestration.landed import landed_days
 from orchestration.marts import publish_marts
 from orchestration.resources import Features
 from orchestration.settings import read_settings

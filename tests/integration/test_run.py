@@ -22,7 +22,7 @@ import pytest
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
 from orchestration.interleaving import interleave
-from orchestration.landing import landed_days, landing_summary
+from orchestration.landed import landed_days, landing_summary
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.promotion import read_history

@@ -19,14 +19,8 @@ from feature_repo.erasure import Erased, subject_hash
 from feature_repo.events import EVENT_SCHEMA
 from feature_repo.layout import Home
 from orchestration.errors import LandingError
-from orchestration.landing import (
-    Keeping,
-    content_hash,
-    land_days,
-    landed_days,
-    landing_summary,
-    quarantine_reasons,
-)
+from orchestration.landed import content_hash, landed_days, landing_summary, quarantine_reasons
+from orchestration.landing import Keeping, land_days
 from orchestration.parquet_files import write_atomically
 from tests.factories import ListSource, purchase, view
 

@@ -16,7 +16,8 @@ from feature_repo.layout import Home
 from orchestration.completion import note_materialized
 from orchestration.errors import SettingsError
 from orchestration.expiry import expire, expire_landed
-from orchestration.landing import Keeping, land_days, landed_days, landing_summary
+from orchestration.landed import landed_days, landing_summary
+from orchestration.landing import Keeping, land_days
 from orchestration.marts import MartsManifest, _to_json, current_manifest
 from orchestration.parquet_files import write_atomically
 from orchestration.retention import DEFAULTS, KEEP_ALL, Retention, read_retention

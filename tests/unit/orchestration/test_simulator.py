@@ -15,7 +15,8 @@ import pytest
 from feature_repo.events import EVENT_TYPES
 from feature_repo.layout import Home
 from orchestration.errors import SourceMissing, SourceUnreadable
-from orchestration.landing import LandingReport, land_days, landing_summary
+from orchestration.landed import landing_summary
+from orchestration.landing import LandingReport, land_days
 from orchestration.simulation.drops import FAULTS, LATEST_ARRIVAL_DAYS
 from orchestration.simulation.happenings import KINDS
 from orchestration.simulator import DEFAULT_END_DATE, SimulationReport, WorldError, simulate

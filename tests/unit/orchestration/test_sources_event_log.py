@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from feature_repo.event_log import events, operational_url
 from feature_repo.layout import Home
 from orchestration.errors import SourceError, UnknownSource
-from orchestration.landing import LandingReport, land_days, landed_days, landing_summary
+from orchestration.landed import landed_days, landing_summary
+from orchestration.landing import LandingReport, land_days
 from orchestration.sources.base import parse_sources
 from orchestration.sources.event_log import EventLogSource, customer_table, decision_table
 from serving.store.decisions import decisions

@@ -21,7 +21,8 @@ from orchestration.errors import (
     SourceUnreadable,
     UnknownSource,
 )
-from orchestration.landing import land_days, landing_summary
+from orchestration.landed import landing_summary
+from orchestration.landing import land_days
 from orchestration.sources.base import Source, open_source
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "online_retail_year1"

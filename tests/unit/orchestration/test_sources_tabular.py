@@ -15,7 +15,8 @@ import pytest
 from feature_repo.layout import Home
 from feature_repo.validation import validate_events
 from orchestration.errors import MappingError, SourceMissing, SourceUnreadable
-from orchestration.landing import land_days, landing_summary, quarantine_reasons
+from orchestration.landed import landing_summary, quarantine_reasons
+from orchestration.landing import land_days
 from orchestration.sources import tabular
 from orchestration.sources.base import Source, open_source
 

@@ -240,8 +240,9 @@ def is_right(fault: Fault, decision: Decision) -> bool:
 def read_home(home: Path) -> tuple[Customers, Interactions]:
     """Customers at the last cut-off with labels, and all interactions, of a home after `attune run`."""
     from feature_repo.layout import Home
+    from orchestration.data import Data
     from orchestration.gating import read_past_frame
-    from orchestration.training_runs import FRAME_FILE, Data
+    from orchestration.training_runs import FRAME_FILE
     from training.dataset import last_orders
     from training.interactions import read_interactions
     from training.splits import folds

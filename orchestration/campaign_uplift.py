@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from feature_repo.erasure import NOBODY, Erased
 from orchestration.analysing import MESSAGE_DAYS, planned_share
+from orchestration.data import Data
 from orchestration.marts import READER_CONFIG
 from orchestration.parquet_files import write_atomically
 from orchestration.resources import Features
 from orchestration.settings import Settings
-from orchestration.training_runs import Data
 from training.campaign_uplift import CampaignUplift, learn_campaign
 from training.dataset import CUTOFF, with_features
 from training.errors import NotEnoughData

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.layout import Home
+from orchestration.data import Data
 from orchestration.drift_reports import DriftReport, clicks, items_per_user
 from orchestration.resources import Features, Models
 from orchestration.status import KINDS
-from orchestration.training_runs import Data
 from training.churn import churned
 from training.dataset import SPEND_NEXT, realized
 from training.drift import Drift, DriftConfig, compare, compare_outcome, expanded, numbers

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
+from orchestration.data import Data
 from orchestration.errors import NothingToDo, WrongRequest
 from orchestration.resources import Models
-from orchestration.training_runs import Data, stored_recommender
+from orchestration.training_runs import stored_recommender
 from training.explanations import Explanation, explain
 from training.hybrid import HybridScorer
 from training.identifiers import UNKNOWN

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from orchestration.data import Data
 from orchestration.resources import Models
-from orchestration.training_runs import Data, stored_recommender
+from orchestration.training_runs import stored_recommender
 from training.candidates import BUY_AGAIN, COLLABORATIVE
 from training.errors import NotEnoughData
 from training.experiments.interleaving import Preference, preference, team_draft

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
 from feature_repo.loyalty import LoyaltyRules
+from orchestration.data import Data
 from orchestration.settings import Settings
-from orchestration.training_runs import Data
 from training.artifacts import Release
 from training.churn import read_churn
 from training.clusters import Clusters, find_clusters, moves, read_clusters, write_clusters

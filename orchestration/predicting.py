@@ -21,12 +21,13 @@ from feature_repo.layout import Home
 from feature_repo.materialization import materialize
 from feature_repo.predictions import write_predictions
 from orchestration.completion import Scored, end_of, forget_scored, last_scored, note_scored
+from orchestration.data import Data
 from orchestration.interleaving import are_drafted, interleave
 from orchestration.outlook import VIEW, Outlook, build_outlook, keep_clusters
 from orchestration.releasing import built_release
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
-from orchestration.training_runs import Data, stored_recommender
+from orchestration.training_runs import stored_recommender
 from training.artifacts import Release
 from training.candidates import CANDIDATE_SCHEMA, candidate_tables
 from training.churn import read_churn, score_churn

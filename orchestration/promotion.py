@@ -75,8 +75,8 @@ def roll_back(settings: Settings, signature: Signature, release_id: str | None, 
     tell(f"Release {target} is current ({monotonic() - started:.1f} s); the service follows within a second.")
     restore_champions(settings, release.manifest)
     tell(f"Champions are those of the release again ({monotonic() - started:.1f} s).")
+    from orchestration.data import Data
     from orchestration.predicting import predict_with
-    from orchestration.training_runs import Data
 
     data = Data.published(home)
     _publish(settings, predict_with(release, data, settings, Features(settings), Models(settings)))
@@ -104,9 +104,9 @@ def force_promotion(
     Raises NothingToDo without such a version, WrongRequest for an unknown kind or what is champion already.
     Returns the release's id.
     """
+    from orchestration.data import Data
     from orchestration.predicting import predict
     from orchestration.releasing import build_release, make_current
-    from orchestration.training_runs import Data
 
     if kind not in KINDS:
         raise WrongRequest(f"KIND={kind!r} is no kind of model: use one of {', '.join(KINDS)}.")

@@ -25,9 +25,10 @@ from orchestration.completion import (
     note_released,
     waiting_release,
 )
+from orchestration.data import Data
 from orchestration.errors import GateRefused, NothingToDo
 from orchestration.resources import Models
-from orchestration.training_runs import FEATURE_SERVICES, Data, read_categories
+from orchestration.training_runs import FEATURE_SERVICES, read_categories
 from training import bundles
 from training.artifacts import (
     ITEM_SCHEMA,

@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from feature_repo.erasure import NOBODY, Erased
 from feature_repo.layout import Home
+from orchestration.data import Data
 from orchestration.interleaving import active_customers, are_drafted, rivals
 from orchestration.parquet_files import write_atomically
 from orchestration.resources import Models
-from orchestration.training_runs import Data, stored_recommender
+from orchestration.training_runs import stored_recommender
 from training.identifiers import UNKNOWN
 from training.interactions import Interactions, read_bought
 from training.intervals import Estimate, bootstrap_mean

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +14,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
-from orchestration.completion import end_of, note_trained, trained_version
+from orchestration.completion import note_trained, trained_version
+from orchestration.data import Data
 from orchestration.drift_reports import recommender_reference, reuse_reason
-from orchestration.errors import NothingToDo
 from orchestration.gating import PAST_FRAME_FILE, read_past_frame, write_past_frame
-from orchestration.marts import MartsManifest, current_manifest
 from orchestration.resources import Features, Models
 from orchestration.settings import Settings
 from training import plots
@@ -34,7 +31,6 @@ from training.evaluation import ModelReport
 from training.evidence import Evidence
 from training.gate import Decision, decide
 from training.hybrid import HybridConfig
-from training.interactions import Interactions, read_interactions
 from training.next_purchase import read_next_purchase, score_next_purchase, write_next_purchase
 from training.next_purchase_evaluation import evaluate_next_purchase, next_purchase_evidence
 from training.plan_files import plan_values
@@ -105,49 +101,6 @@ class Trained:
         text = f"version {self.version.version} {word}; {primary} {mine:.3f}"
         text += f" against {best.metrics[primary].value:.3f} ({best.name}, best baseline)"
         return text if self.decision.promoted else f"{text}: {self.decision.reasons[0]}"
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a training run sees: the published marts, and where they end."""
-
-    home: Home
-    manifest: MartsManifest
-    first: date
-    until: date
-
-    @classmethod
-    def published(cls, home: Home) -> Data:
-        """Raises NothingToDo before the first publish."""
-        manifest = current_manifest(home)
-        if manifest is None or manifest.data_until is None:
-            raise NothingToDo("no tables are published; materialize transforms/marts first.")
-        return cls(home, manifest, min(manifest.days), manifest.data_until)
-
-    @property
-    def as_of(self) -> datetime:
-        """The instant that a model trained on this describes: the end of the last day."""
-        return end_of(self.until)
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for equal landed events and SQL, whichever run published them."""
-        days = {day.isoformat(): content for day, content in sorted(self.manifest.days.items())}
-        text = json.dumps([days, self.manifest.code], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def key(self, recipe: str) -> str:
-        """Names a training run: the same key, the same landed events, and trained in the same way."""
-        return f"{self.fingerprint}-{recipe}"
-
-    def interactions(self) -> Interactions:
-        """All that is known of who did what with which item."""
-        return read_interactions(self.home.mart_glob("interactions_daily"), self.as_of.date())
-
-    def recipe(self, settings: Settings, *configs: Any) -> str:
-        """Names a way of training: the same recipe, the same SQL, configuration and seed."""
-        values = [self.manifest.code, settings.seed, *map(repr, configs)]
-        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 VALUE_CONFIGS: Mapping[str, type[ClvConfig] | type[ChurnConfig] | type[NextPurchaseConfig]] = {

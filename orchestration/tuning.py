@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
+from orchestration.data import Data
 from orchestration.resources import Models
 from orchestration.settings import Settings
-from orchestration.training_runs import (
-    Data,
-    recommendation_horizon,
-    recommender_configs,
-    stored_recommender,
-)
+from orchestration.training_runs import recommendation_horizon, recommender_configs, stored_recommender
 from training.interactions import read_interactions
 from training.search import OBJECTIVE, Budget, Trial, search
 

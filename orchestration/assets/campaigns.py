@@ -53,7 +53,7 @@ def campaign_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]
     )
     def uplift(workspace: dg.ResourceParam[Workspace], features: dg.ResourceParam[Features]) -> Result:
         from orchestration.campaign_uplift import learn_uplift
-        from orchestration.training_runs import Data
+        from orchestration.data import Data
 
         started = monotonic()
         settings = workspace.settings

@@ -74,12 +74,8 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         features: dg.ResourceParam[Features],
         models: dg.ResourceParam[Models],
     ) -> Result:
-        from orchestration.training_runs import (
-            Data,
-            build_training_frame,
-            frame_is_due,
-            read_training_frame,
-        )
+        from orchestration.data import Data
+        from orchestration.training_runs import build_training_frame, frame_is_due, read_training_frame
 
         started = monotonic()
         with workspace.writing() as home:
@@ -122,7 +118,8 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
             workspace: dg.ResourceParam[Workspace],
             models: dg.ResourceParam[Models],
         ) -> Result:
-            from orchestration.training_runs import TRAINERS, Data
+            from orchestration.data import Data
+            from orchestration.training_runs import TRAINERS
 
             train = TRAINERS[key.path[-1]]
             started = monotonic()
@@ -175,8 +172,8 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         features: dg.ResourceParam[Features],
         models: dg.ResourceParam[Models],
     ) -> Result:
+        from orchestration.data import Data
         from orchestration.predicting import predict, publish_predictions
-        from orchestration.training_runs import Data
 
         started = monotonic()
         with workspace.writing() as home:

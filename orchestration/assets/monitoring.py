@@ -93,9 +93,9 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         features: dg.ResourceParam[Features],
         models: dg.ResourceParam[Models],
     ) -> Result:
+        from orchestration.data import Data
         from orchestration.drift_reports import write_report
         from orchestration.drifting import measure_drift
-        from orchestration.training_runs import Data
         from training.drift import reasons
 
         started = monotonic()
@@ -126,9 +126,9 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         workspace: dg.ResourceParam[Workspace],
         models: dg.ResourceParam[Models],
     ) -> Result:
+        from orchestration.data import Data
         from orchestration.interleaving import judge
         from orchestration.shadowing import shadow as judge_shadow
-        from orchestration.training_runs import Data
 
         started = monotonic()
         settings = workspace.settings

@@ -43,8 +43,8 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         **common,
     )
     def built(workspace: dg.ResourceParam[Workspace], models: dg.ResourceParam[Models]) -> Result:
+        from orchestration.data import Data
         from orchestration.releasing import build_release
-        from orchestration.training_runs import Data
 
         started = monotonic()
         with workspace.writing() as home:
@@ -68,8 +68,8 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
         **common,
     )
     def current(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> Result:
+        from orchestration.data import Data
         from orchestration.releasing import make_current
-        from orchestration.training_runs import Data
 
         started = monotonic()
         settings = workspace.settings

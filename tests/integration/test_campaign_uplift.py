@@ -13,12 +13,12 @@ from feature_repo.erasure import Erased, subject_hash
 from feature_repo.layout import Home
 from feature_repo.store import apply_definitions
 from orchestration.campaign_uplift import learn, learn_uplift
+from orchestration.data import Data
 from orchestration.landed import landed_days
 from orchestration.marts import publish_marts
 from orchestration.parquet_files import write_atomically
 from orchestration.resources import Features
 from orchestration.settings import read_settings
-from orchestration.training_runs import Data
 from serving.campaigns.definitions import Campaign
 from serving.campaigns.planning import ranked, read_profits
 from tests.integration.landed import Event, Transforms, event, land, land_catalogue

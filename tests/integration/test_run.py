@@ -21,6 +21,7 @@ import pytest
 
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
+from orchestration.data import Data
 from orchestration.interleaving import interleave
 from orchestration.landed import landed_days, landing_summary
 from orchestration.lock import hold
@@ -30,7 +31,6 @@ from orchestration.resources import Models
 from orchestration.settings import read_settings
 from orchestration.shadowing import kept_lists, shadow
 from orchestration.simulator import simulate
-from orchestration.training_runs import Data
 from tests.integration.small_shop import END, ROOT, USERS, Shop, attune, environment, run, run_arguments
 from training.artifacts import Release, current_release_id, load_release, read_withdrawn
 from training.gate import Check, Decision

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from orchestration.assets.monitoring import contest_result
+from orchestration.data import Data
 from orchestration.interleaving import Contest, Rivals, are_drafted, contest, draft_lists, interleave, players
-from orchestration.training_runs import Data
 from tests.unit.training.test_hybrid import shop
 from training.candidates import CANDIDATE_SCHEMA
 from training.experiments.interleaving import preference

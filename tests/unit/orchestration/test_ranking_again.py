@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from feature_repo.layout import Home
 from orchestration.completion import Scored, forget_scored, last_scored, note_scored
+from orchestration.data import Data
 from orchestration.predicting import MARK, Ranked, rank_changed
-from orchestration.training_runs import Data
 from tests.unit.training.test_hybrid import ALS
 from tests.unit.training.test_updates import SINCE, changed, order, today
 from training import collaborative

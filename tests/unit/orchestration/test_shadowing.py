@@ -10,10 +10,10 @@ import pytest
 
 from feature_repo.layout import Home
 from orchestration.assets.monitoring import shadow_result
+from orchestration.data import Data
 from orchestration.marts import MartsManifest
 from orchestration.resources import Models
 from orchestration.shadowing import KEPT_LISTS, SCHEMA, Shadow, judge, kept_lists, shadow, write_lists
-from orchestration.training_runs import Data
 
 DAY = date(2026, 3, 1)
 USERS = [f"u{number:02}" for number in range(40)]

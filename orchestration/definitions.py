@@ -20,6 +20,7 @@ from orchestration.automation import (
     jobs,
     regular_sending,
 )
+from orchestration.garbage import collect_rarely
 from orchestration.partitions import daily
 from orchestration.resources import dbt_resource, default_resources
 from orchestration.settings import Settings, process_environment, read_settings
@@ -28,6 +29,7 @@ from orchestration.settings import Settings, process_environment, read_settings
 @dg.definitions
 def definitions() -> dg.Definitions:
     """What the Dagster UI, daemon and code server load: the settings come from the environment."""
+    collect_rarely()
     settings = read_settings()
     os.environ.update(process_environment(settings))
     return build_definitions(settings)

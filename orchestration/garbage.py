@@ -1,4 +1,4 @@
-"""Commands look for garbage rarely: nearly all that they make lives until they end."""
+"""Commands and runs look for garbage rarely: nearly all that they make lives until they end."""
 
 import atexit
 import gc

@@ -136,9 +136,9 @@ def learn(data: Data, settings: Settings, features: Features) -> Iterator[Lesson
         "campaign_id", sort=True
     ):
         name, counts = str(campaign), contacts["arm"].value_counts()
-        share = planned_share(data.home, name)
         if not {TREATED, HELD_OUT} <= set(counts.index):
             continue
+        share = planned_share(data.home, name)
         if share is None:
             yield Lesson(name, len(contacts), None, "its control share is not known, or was changed")
         elif sample_ratio(dict(counts), {TREATED: 1 - share, HELD_OUT: share}).is_mismatch:

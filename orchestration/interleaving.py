@@ -85,7 +85,8 @@ def interleave(candidates: pa.Table, data: Data, models: Models, share: float, s
     interactions = data.interactions()
     scorer = stored_recommender(models.open(), found.challenger).scorer(interactions)
     users = players(interactions, share, found.challenger.version)
-    return draft_lists(candidates, interactions, scorer, found, users, seed)
+    coins = seed + data.until.toordinal()  # another toss every day
+    return draft_lists(candidates, interactions, scorer, found, users, coins)
 
 
 def active_customers(interactions: Interactions) -> npt.NDArray[np.int64]:

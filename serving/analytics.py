@@ -69,6 +69,9 @@ class Question:
         return Ask(period, compared, self.segment)
 
 
+USUAL = (Question(), Question(days=7), Question(days=90), Question(compare="previous_year"))
+
+
 @dataclass(slots=True)
 class _Open:
     """A publication, and the answers that were made of it."""
@@ -93,10 +96,11 @@ class _Open:
 
 
 def _opened(home: Home, version: Version) -> _Open:
-    """The publication with the usual dashboards ready."""
+    """The publication with what the dashboard's page offers ready."""
     opened = _Open(version, Publication(home), OrderedDict())
-    for name in DASHBOARDS:
-        opened.answer((name, Question()))
+    for question in USUAL:
+        for name in DASHBOARDS:
+            opened.answer((name, question))
     return opened
 
 

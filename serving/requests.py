@@ -4,9 +4,11 @@ Everything is refused here before a route or BentoML sees it; what fails behind 
 without a stack trace.
 """
 
+import asyncio
 import logging
 import re
 import time
+from contextlib import nullcontext
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 UNMATCHED = "unmatched"
 REFUSED = "refused"
 STATIC_ROUTE = "/static"
+FIGURES = ("/analytics/", "/dashboard/")
+"""Paths of figures. One at a time is answered: they cost most, and pages of the shop go before them."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 ACCEPTED_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -48,6 +52,7 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, state: Any) -> None:
         self._app = app
         self._state = state
+        self._figures = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,7 +78,8 @@ class RequestMiddleware:
 
         try:
             receive = await self._guard(scope, receive, authorization, length)
-            await self._app(scope, receive, send_on)
+            async with self._figures if _is_of_figures(scope) else nullcontext():
+                await self._app(scope, receive, send_on)
         except Refused as refusal:
             is_refused = refusal.status not in (404, 405)
             await _send_problem(send_on, refusal.status, str(refusal), refusal.headers)
@@ -110,6 +116,11 @@ class RequestMiddleware:
         if admission.needs_body:
             admission.check_body(scope, body)
         return replayed(body, receive)
+
+
+def _is_of_figures(scope: Scope) -> bool:
+    """Whether somebody looks at figures, which may wait a moment; a page that a visitor waits for may not."""
+    return bool(scope["method"] == "GET" and scope["path"].startswith(FIGURES))
 
 
 def route_template(scope: Scope) -> str:

@@ -101,7 +101,7 @@ def predict_with(
     release: Release, data: Data, settings: Settings, features: Features, models: Models
 ) -> Prediction:
     """The same, by the models of any release that is kept."""
-    with ThreadPoolExecutor(1) as pool:  # ranking reads no feature, and nothing else an interaction
+    with ThreadPoolExecutor(1) as pool:  # neither needs anything of the other
         ranking = pool.submit(rank_and_interleave, data, settings, release, models)
         frame = features.scoring_frame(data.as_of)
         values = score_values(data, release, frame, settings.value_segments)

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import re
 import time
-from contextlib import nullcontext
 from typing import Any
 from uuid import uuid4
 
@@ -78,8 +77,8 @@ class RequestMiddleware:
 
         try:
             receive = await self._guard(scope, receive, authorization, length)
-            async with self._figures if _is_of_figures(scope) else nullcontext():
-                await self._app(scope, receive, send_on)
+            answer = self._in_turn if _is_of_figures(scope) else self._app
+            await answer(scope, receive, send_on)
         except Refused as refusal:
             is_refused = refusal.status not in (404, 405)
             await _send_problem(send_on, refusal.status, str(refusal), refusal.headers)
@@ -100,6 +99,26 @@ class RequestMiddleware:
                 route = REFUSED if is_refused else route_template(scope)
                 runtime.metrics.observe_request(method, route, status or 499, seconds)
             REQUEST_ID.reset(token)
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Figures wait for each other until an answer begins: who reads slowly keeps nobody waiting."""
+        await self._figures.acquire()
+        is_held = True
+
+        def give_back() -> None:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._figures.release()
+
+        async def send_on(message: Message) -> None:
+            give_back()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            give_back()
 
     async def _guard(
         self, scope: Scope, receive: Receive, authorization: bytes | None, length: bytes

@@ -12,11 +12,47 @@ def scope(path: str, method: str = "GET") -> dict[str, Any]:
     return {"type": "http", "method": method, "path": path, "headers": []}
 
 
+def open_to_all() -> SimpleNamespace:
+    admission = SimpleNamespace(role=Role.READ, needs_body=False)
+    return SimpleNamespace(gate=SimpleNamespace(admit=lambda *_: admission), runtime=None)
+
+
 async def ignore(_message: Any) -> None: ...
 
 
 async def nothing() -> Any:
     return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def test_who_reads_an_answer_slowly_keeps_nobody_waiting() -> None:
+    async def scenario() -> None:
+        is_read = asyncio.Event()
+
+        async def app(asked: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            if asked["path"] == "/dashboard/overview":
+                await is_read.wait()
+
+        service = RequestMiddleware(app, open_to_all())
+        slow = asyncio.create_task(service(scope("/dashboard/overview"), nothing, ignore))
+        await asyncio.wait_for(service(scope("/dashboard/segments"), nothing, ignore), timeout=5)
+        assert not slow.done()
+        is_read.set()
+        await slow
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_gives_the_turn_back() -> None:
+    async def scenario() -> None:
+        async def app(_asked: Any, _receive: Any, _send: Any) -> None:
+            raise OSError("no tables")
+
+        service = RequestMiddleware(app, open_to_all())
+        for _ in range(2):
+            await asyncio.wait_for(service(scope("/dashboard/overview"), nothing, ignore), timeout=5)
+
+    asyncio.run(scenario())
 
 
 def test_figures_are_answered_one_at_a_time_and_pages_beside_them() -> None:
@@ -29,9 +65,7 @@ def test_figures_are_answered_one_at_a_time_and_pages_beside_them() -> None:
             if asked["path"].startswith("/dashboard"):
                 await release.wait()
 
-        admission = SimpleNamespace(role=Role.READ, needs_body=False)
-        state = SimpleNamespace(gate=SimpleNamespace(admit=lambda *_: admission), runtime=None)
-        service = RequestMiddleware(app, state)
+        service = RequestMiddleware(app, open_to_all())
         paths = ("/dashboard/overview", "/dashboard/segments", "/api/v1/recommendations/anna")
         asked = [asyncio.create_task(service(scope(path), nothing, ignore)) for path in paths]
         await asyncio.wait(asked[2:], timeout=5)

@@ -16,6 +16,7 @@ import pandas as pd
 import xgboost
 
 from training.calibration import logistic_offset
+from training.cores import run_side_by_side
 from training.errors import BrokenModel, NotEnoughData
 from training.value_config import TreesConfig
 
@@ -25,6 +26,7 @@ Loss = Literal["logistic", "squared"]
 
 OBJECTIVES: dict[Loss, str] = {"logistic": "binary:logistic", "squared": "reg:squarederror"}
 ROUNDS_OF_ESTIMATION = 2
+BLOCK_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Trees:
 
     features: tuple[str, ...]
     boosters: tuple[xgboost.Booster, ...]
+
+    def __post_init__(self) -> None:
+        # As in training (`TreesConfig`): a call lasts milliseconds, and threads would wait for each other.
+        for booster in self.boosters:
+            booster.set_param({"nthread": 1})
 
     def margin(self, frame: pd.DataFrame) -> FloatArray:
         """The score of each row, without any fold's offset."""
@@ -47,9 +54,16 @@ class Trees:
 
         They and one constant sum to the margin, up to single precision.
         """
-        data = _matrix(frame, self.features, np.zeros(len(frame)))
-        parts = [booster.predict(data, pred_contribs=True)[:, :-1] for booster in self.boosters]
-        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+        found = np.zeros((len(frame), len(self.features)))
+
+        def add(start: int) -> None:
+            rows = frame.iloc[start : start + BLOCK_ROWS]
+            data = _matrix(rows, self.features, np.zeros(len(rows)))
+            parts = [booster.predict(data, pred_contribs=True)[:, :-1] for booster in self.boosters]
+            found[start : start + BLOCK_ROWS] = np.mean(parts, axis=0)
+
+        run_side_by_side(add, range(0, len(frame), BLOCK_ROWS))
+        return found
 
     def gain(self) -> dict[str, float]:
         """Share of the total gain that splits on each feature brought, largest first."""
@@ -180,7 +194,7 @@ def _boost(
 
 def _matrix(frame: pd.DataFrame, features: tuple[str, ...], margin: FloatArray) -> xgboost.DMatrix:
     values = frame.loc[:, list(features)].to_numpy(dtype=np.float64, na_value=np.nan)
-    return xgboost.DMatrix(values, feature_names=list(features), base_margin=margin)
+    return xgboost.DMatrix(values, feature_names=list(features), base_margin=margin, nthread=1)
 
 
 def _varies(column: pd.Series) -> bool:

@@ -1,6 +1,8 @@
 """What is measured of a candidate, on numbers that can be counted by hand."""
 
 import json
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -83,6 +85,28 @@ def test_lists_overlap_by_the_items_that_they_share() -> None:
     assert same.share == 1.0
     assert evidence.list_answers(PopularityScorer(shop), users).distinct == 1
     assert evidence.top_overlap(np.arange(100.0), -np.arange(100.0), "x", True).share == 0.0
+
+
+def test_a_neighbour_on_the_machine_for_a_while_does_not_make_a_quick_model_slow() -> None:
+    calls = 0
+
+    def score() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.03 if calls <= 5 else 0.001)
+
+    assert evidence.scoring_cost(score, None, 1000).candidate < 0.02
+
+
+def test_a_slow_model_is_timed_a_few_times_in_turns_with_the_champion() -> None:
+    turns: list[str] = []
+
+    def taking(seconds: float, name: str) -> Callable[[], None]:
+        return lambda: (turns.append(name), time.sleep(seconds))[1]
+
+    cost = evidence.scoring_cost(taking(0.2, "candidate"), taking(0.01, "champion"), 1000)
+    assert turns == ["candidate", "champion"] * 3
+    assert cost.champion is not None and 0.2 <= cost.candidate < 20 * cost.champion + 0.2
 
 
 @pytest.mark.parametrize(

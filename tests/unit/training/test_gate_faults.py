@@ -14,8 +14,8 @@ from training.value_config import ChurnConfig, PurchaseConfig, TreesConfig
 CONFIG = ChurnConfig(
     purchase=PurchaseConfig(trees=TreesConfig(rounds=20, ensemble=2, learning_rate=0.2, max_depth=3))
 )
-# Trees of so few customers are small: the floor below which nobody asks for their size is lower too.
-GATE = GateConfig(size_floor_megabytes=0.7)
+# Trees of so few customers are small and quick: the floors below which nobody asks are lower, too.
+GATE = GateConfig(size_floor_megabytes=0.7, seconds_floor=0.001)
 
 
 @pytest.fixture(scope="module")

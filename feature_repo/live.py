@@ -83,6 +83,7 @@ WEIGHTS: Mapping[str, float] = {
 """What an act of a type is worth in significance before anything is known about its novelty."""
 
 _DEPTH_FIELDS = frozenset({"interaction_depth", "scroll_depth", "pages_viewed"})
+_NUMBERS = frozenset({int, float})
 _DEPTHS = {"low": 1 / 3, "medium": 2 / 3, "high": 1.0}
 
 # The catalogue's category of an item; None for one that it does not know, and for None.
@@ -374,8 +375,8 @@ def _reported_depth(context: Mapping[str, Any]) -> float:
     named = context.get("interaction_depth")
     depth = _DEPTHS.get(named.lower(), 0.0) if isinstance(named, str) else _unit(named)
     scrolled = _number(context.get("scroll_depth"))
-    depth = max(depth, min(1.0, scrolled / 100 if scrolled > 1 else scrolled))
-    return max(depth, _saturated(_number(context.get("pages_viewed")), 5))
+    pages = _number(context.get("pages_viewed"))
+    return max(depth, min(1.0, scrolled / 100 if scrolled > 1 else scrolled), _saturated(pages, 5))
 
 
 def _unit(value: Any) -> float:
@@ -383,7 +384,5 @@ def _unit(value: Any) -> float:
 
 
 def _number(value: Any) -> float:
-    """A finite number that is not negative, else 0: context is whatever a client sent."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        return 0.0
-    return float(value)
+    """A finite number that is not negative, else 0: context is whatever JSON a client sent."""
+    return float(value) if type(value) in _NUMBERS and 0 <= value < 1e12 else 0.0

@@ -54,8 +54,10 @@ PUSH_SECONDS = 0.2
 PUSH_SHARED_SECONDS = 0.01
 RETRY_SECONDS = 0.5
 ROWS_A_PUSH = 1_000
-# After a push its thread rests for this multiple of the CPU that it took: tracking goes first.
+# After a push its thread rests for this multiple of the CPU that it took, divided by the part of the time in
+# which the event loop had nothing to do, at least the floor: tracking goes first.
 REST_SHARE = 2
+IDLE_FLOOR = 0.2
 LOG_VISITORS = 128
 MAX_VISITORS = 50_000
 REPLAY_EVENTS = 200_000
@@ -418,6 +420,7 @@ class LiveState:
             logger.warning("live rows cannot be pushed now", extra={"error": type(error).__name__})
 
     async def _push_on(self) -> None:
+        ended, loop_cpu = time.monotonic(), time.thread_time()
         while True:
             if self._shares_store:
                 await self._wake.wait()
@@ -428,8 +431,11 @@ class LiveState:
                 if not await self._push():
                     await asyncio.sleep(RETRY_SECONDS)
                 elif not self._shares_store:
-                    rest = PUSH_SECONDS - (time.monotonic() - started)
-                    await asyncio.sleep(max(rest, REST_SHARE * (self._spent - spent), 0.0))
+                    before, ended = ended, time.monotonic()
+                    cpu_before, loop_cpu = loop_cpu, time.thread_time()
+                    idle = 1.0 - (loop_cpu - cpu_before) / (ended - before)
+                    rest = REST_SHARE * (self._spent - spent) / max(idle, IDLE_FLOOR)
+                    await asyncio.sleep(max(PUSH_SECONDS - (ended - started), rest, 0.0))
 
     async def _push(self) -> bool:
         """Push one batch: who acted first, then whose counters restarted. False if it failed."""

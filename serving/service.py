@@ -31,6 +31,7 @@ from serving.settings import read_settings
 
 logger = logging.getLogger(__name__)
 GC_ALLOCATIONS = 50_000
+SWITCH_SECONDS = 0.001
 
 application = create_application()
 
@@ -81,6 +82,8 @@ class Personalization:
         # Answers leave no cycles behind: to look for some every third request costs a twentieth of it, and
         # where thousands of events wait for one commit a third.
         gc.set_threshold(GC_ALLOCATIONS, 10, 20)
+        # Each step of the writer's thread, and each answer of a database, waits so long for a busy loop.
+        sys.setswitchinterval(SWITCH_SECONDS)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

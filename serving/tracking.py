@@ -230,6 +230,7 @@ class Tracker:
         return await waiting.done
 
     async def _append_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             group = self._take()
             entries = [entry for waiting in group for entry in waiting.entries]
@@ -237,14 +238,18 @@ class Tracker:
                 appended = await self._database.write(partial(self._log, entries))
             except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
                 _fail(group, error)
-                continue
-            pending = self._tell(appended.events)
-            if pending:
-                answering = asyncio.create_task(_answer_after(pending, group, appended.outcomes))
-                self._answering.add(answering)
-                answering.add_done_callback(self._answering.discard)
             else:
-                _answer(group, appended.outcomes)
+                # Soon, not now: the writer's thread has the next group before this one is told.
+                loop.call_soon(self._committed, group, appended)
+
+    def _committed(self, group: Sequence[_Waiting], appended: _Appended) -> None:
+        pending = self._tell(appended.events)
+        if pending:
+            answering = asyncio.create_task(_answer_after(pending, group, appended.outcomes))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+        else:
+            _answer(group, appended.outcomes)
 
     def _take(self) -> list[_Waiting]:
         """The requests whose turn it is: at most `MAX_AT_ONCE` events, and at least one request."""
@@ -310,7 +315,7 @@ class EventIds:
         """The next id: milliseconds, a count within them (12 bits), 62 random bits."""
         tick = max(self._clock() // 1_000_000 << 12, self._last + 1)
         self._last = tick
-        return f"{tick >> 12:012x}7{tick & 0xFFF:03x}{self._bits(62) | 1 << 63:016x}"
+        return f"{(tick >> 12) << 16 | 0x7000 | tick & 0xFFF:016x}{self._bits(62) | 1 << 63:016x}"
 
 
 def row_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from feature_repo.event_log import events
+from feature_repo.event_log import events, open_engine
 from serving.errors import StoreUnavailable
 from serving.metrics import Metrics
 from serving.people.permissions import Permissions, Signals
@@ -266,6 +267,38 @@ def test_listeners_hear_what_is_durable_before_it_is_acknowledged(store_url: sa.
         assert len(told) == 1
 
     run(store_url, scenario)
+
+
+def test_the_next_group_is_written_while_the_one_before_is_told(store_url: sa.URL) -> None:
+    both_wait = threading.Event()
+    in_the_log: list[int] = []
+
+    def clock() -> int:
+        if threading.current_thread() is not threading.main_thread():  # the writer's, with the first group
+            both_wait.wait(5.0)
+        return time.time_ns()
+
+    def count_soon(_: Sequence[LoggedEvent]) -> None:
+        end = time.monotonic() + 5.0
+        counted = 0
+        while counted < 2 and time.monotonic() < end:
+            with engine.connect() as connection:
+                counted = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
+        in_the_log.append(counted)
+
+    async def scenario(tracker: Tracker, _: Database) -> None:
+        tracker.add_listener(count_soon)
+        first = asyncio.create_task(track(tracker, {}))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(track(tracker, {}))
+        await asyncio.sleep(0.05)
+        both_wait.set()
+        await asyncio.gather(first, second)
+
+    engine = open_engine(store_url)
+    run(store_url, scenario, clock=clock)
+    engine.dispose()
+    assert in_the_log == [2, 2]
 
 
 def test_a_slow_or_failing_listener_never_takes_the_answer_away(store_url: sa.URL) -> None:

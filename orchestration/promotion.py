@@ -154,7 +154,8 @@ def read_history(home: Home) -> list[dict[str, Any]]:
 def _publish(settings: Settings, prediction: Prediction) -> None:
     """As the asset `models/predictions`: nothing is published that breaks its blocking rules."""
     from orchestration.predicting import publish_predictions
-    from orchestration.quality.checks import blocking_failures, run_suite
+    from orchestration.quality.checks import blocking_failures
+    from orchestration.quality.evaluation import run_suite
     from orchestration.quality.suites import predictions as prediction_rules
 
     failures = blocking_failures(run_suite(prediction.checked, prediction_rules()))

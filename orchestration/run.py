@@ -31,6 +31,7 @@ from orchestration.landing import land_days
 from orchestration.lock import hold
 from orchestration.marts import current_manifest, dirty_days
 from orchestration.progress import View
+from orchestration.quality.evaluation import evaluating_beside
 from orchestration.resources import Workspace, default_resources, open_sources
 from orchestration.settings import Settings
 from orchestration.sources.base import EVENT_LOG, Source, parse_sources
@@ -119,7 +120,11 @@ def run_pipeline(settings: Settings, request: RunRequest, view: View) -> RunResu
     chosen = [choose_days(source, request, settings.first_day, today) for source in sources]
     days = sorted({day for found, _ in chosen for day in found})
     warnings = [text for _, found in chosen for text in found]
-    with hold(home.lock), quiet_output(home.root / "logs" / "run.log", settings.log_level):
+    with (
+        hold(home.lock),
+        quiet_output(home.root / "logs" / "run.log", settings.log_level),
+        evaluating_beside(),
+    ):
         instance = open_instance(settings)
         try:
             interrupted = end_interrupted_runs(instance)

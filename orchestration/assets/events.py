@@ -11,7 +11,8 @@ from orchestration.assets import LANDED, OWNERS, WRITER_POOL, Result
 from orchestration.landed import quarantine_reasons
 from orchestration.landing import LandedDay, LandingReport, land_days
 from orchestration.partitions import as_days
-from orchestration.quality.checks import check_results, check_specs, run_suite, skipped_results
+from orchestration.quality.checks import check_results, check_specs, skipped_results
+from orchestration.quality.evaluation import run_suite
 from orchestration.quality.profiles import profile_events
 from orchestration.quality.suites import landed_events
 from orchestration.resources import Workspace

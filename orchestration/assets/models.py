@@ -23,13 +23,8 @@ from orchestration.assets import (
     WRITER_POOL,
     Result,
 )
-from orchestration.quality.checks import (
-    blocking_failures,
-    check_results,
-    check_specs,
-    run_suite,
-    skipped_results,
-)
+from orchestration.quality.checks import blocking_failures, check_results, check_specs, skipped_results
+from orchestration.quality.evaluation import run_suite
 from orchestration.quality.suites import predictions as prediction_rules
 from orchestration.quality.suites import training_frame as training_frame_rules
 from orchestration.resources import Features, Models, Workspace, erased_now

@@ -1,6 +1,6 @@
 """Great Expectations suites, as plain builders: a list of rules for each boundary.
 
-Building a rule imports nothing heavy: the expectation is made when a suite is run (`quality/checks.py`).
+Building a rule imports nothing heavy: the expectation is made when a suite is run (`quality/evaluation.py`).
 """
 
 from __future__ import annotations

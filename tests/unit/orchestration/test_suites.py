@@ -1,12 +1,16 @@
 """Each rule of a suite: passes on good rows, fails on the one row that breaks it."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pandas as pd
+import psutil
 import pytest
 
 from orchestration.assets import PREDICTIONS
-from orchestration.quality.checks import blocking_failures, check_results, check_specs, run_suite
+from orchestration.quality.checks import blocking_failures, check_results, check_specs
+from orchestration.quality.evaluation import evaluating_beside, run_suite
 from orchestration.quality.suites import Rule, landed_events, predictions, training_frame
 
 MIDNIGHT = pd.Timestamp("2024-03-01", tz="UTC")
@@ -156,3 +160,32 @@ def test_a_missing_column_fails_the_rule_and_says_so() -> None:
     [outcome] = [one for one in outcomes if one.rule.name == "churn_is_probability"]
     assert not outcome.passed
     assert "column is missing" in str(outcome.observed["error"])
+
+
+def test_another_process_finds_the_same_and_is_gone_afterwards() -> None:
+    frame = predicted()
+    frame.loc[0, "churn_probability"] = 1.5
+    with evaluating_beside():
+        [other] = psutil.Process().children()
+        found = [run_suite(frame, predictions()), run_suite(landed(), landed_events())]
+    assert not other.is_running()
+    assert found == [run_suite(frame, predictions()), run_suite(landed(), landed_events())]
+
+
+def test_a_process_that_died_is_done_without() -> None:
+    with evaluating_beside():
+        for other in psutil.Process().children():
+            other.kill()
+        assert {outcome.passed for outcome in run_suite(landed(), landed_events())} == {True}
+
+
+def test_the_other_process_ends_with_a_run_that_is_killed() -> None:
+    waiting = "with evaluating_beside(): print('open', flush=True); time.sleep(60)"
+    script = f"import time\nfrom orchestration.quality.evaluation import evaluating_beside\n{waiting}"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        run.stdout.readline()
+        [other] = psutil.Process(run.pid).children()
+        run.kill()
+    psutil.wait_procs([other], timeout=30)
+    assert not other.is_running()

@@ -1,4 +1,4 @@
-"""What a suite found (`evaluation`) as Dagster asset checks: one expectation, one check with what it observed."""
+"""What a suite found (`evaluation`) as Dagster asset checks: one expectation, one check with its figures."""
 
 from __future__ import annotations
 

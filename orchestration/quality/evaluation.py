@@ -75,7 +75,7 @@ def evaluate(frame: pd.DataFrame, rules: Sequence[Rule]) -> list[Outcome]:
 
 
 def answer() -> None:
-    """The other process: evaluates what comes in until its input ends, if only because the asking one died."""
+    """The other process: evaluates what comes in until its input ends, as it does if the asking one dies."""
     collect_rarely()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints stays out of the answers

@@ -162,11 +162,16 @@ def test_a_missing_column_fails_the_rule_and_says_so() -> None:
     assert "column is missing" in str(outcome.observed["error"])
 
 
+def evaluating(process: psutil.Process) -> list[psutil.Process]:
+    """Its children that evaluate suites."""
+    return [child for child in process.children() if "quality.evaluation" in " ".join(child.cmdline())]
+
+
 def test_another_process_finds_the_same_and_is_gone_afterwards() -> None:
     frame = predicted()
     frame.loc[0, "churn_probability"] = 1.5
     with evaluating_beside():
-        [other] = psutil.Process().children()
+        [other] = evaluating(psutil.Process())
         found = [run_suite(frame, predictions()), run_suite(landed(), landed_events())]
     assert not other.is_running()
     assert found == [run_suite(frame, predictions()), run_suite(landed(), landed_events())]
@@ -174,8 +179,8 @@ def test_another_process_finds_the_same_and_is_gone_afterwards() -> None:
 
 def test_a_process_that_died_is_done_without() -> None:
     with evaluating_beside():
-        for other in psutil.Process().children():
-            other.kill()
+        [other] = evaluating(psutil.Process())
+        other.kill()
         assert {outcome.passed for outcome in run_suite(landed(), landed_events())} == {True}
 
 
@@ -185,7 +190,7 @@ def test_the_other_process_ends_with_a_run_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         run.stdout.readline()
-        [other] = psutil.Process(run.pid).children()
+        [other] = evaluating(psutil.Process(run.pid))
         run.kill()
     psutil.wait_procs([other], timeout=30)
     assert not other.is_running()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -79,7 +79,8 @@ def build_release(data: Data, models: Models) -> Manifest:
     columns = {*ITEM_SCHEMA.names, *ITEM_COLUMNS, *bundles.ITEM_COLUMNS}
     items = pq.read_table(data.home.mart("items"), columns=sorted(columns))
     with tempfile.TemporaryDirectory(prefix="attune-release-") as place, ThreadPoolExecutor(1) as beside:
-        tables = beside.submit(_further_tables, data, items)
+        days = recent_event_files(data.home.events, data.as_of)
+        bundle_tables = beside.submit(bundles.bundle_tables, days, items, data.as_of)
         files = {
             kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
         }
@@ -97,7 +98,7 @@ def build_release(data: Data, models: Models) -> Manifest:
                 data.home.prediction("user_predictions"),
                 data.as_of,
             ),
-            tables=tables.result(),
+            tables=_further_tables(data, days) | bundle_tables.result(),
             model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
             models={kind: _describe(champion) for kind, champion in champions.items()},
             feature_services=FEATURE_SERVICES,
@@ -109,15 +110,12 @@ def build_release(data: Data, models: Models) -> Manifest:
     return manifest
 
 
-def _further_tables(data: Data, items: pa.Table) -> dict[str, pa.Table]:
-    """Content, social proof, when messages are opened, and bundles, as of the end of the data."""
-    days = recent_event_files(data.home.events, data.as_of)
+def _further_tables(data: Data, days: Sequence[Path]) -> dict[str, pa.Table]:
+    """Content, social proof, and when messages are opened, as of the end of the data."""
     segments = read_segments(data.home.prediction("user_predictions"), data.as_of)
-    return {
-        **content_tables(data.home.content_file, days, data.as_of),
-        **message_hours(days, segments, data.as_of),
-        **bundles.bundle_tables(days, items, data.as_of),
-    }
+    return content_tables(data.home.content_file, days, data.as_of) | message_hours(
+        days, segments, data.as_of
+    )
 
 
 def built_release(data: Data) -> Release:

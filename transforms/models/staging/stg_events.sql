@@ -18,7 +18,11 @@ categorized as (
         campaign_id,
         experiment_id,
         coalesce(
-            user_id, 'session:' || session_id, 'order:' || order_id, 'event:' || event_id
+            user_id,
+            'anonymous:' || anonymous_id,
+            'session:' || session_id,
+            'order:' || order_id,
+            'event:' || event_id
         ) as visitor_id,
         case when event_type = 'purchase' then coalesce(order_id, event_id) end as order_id,
 

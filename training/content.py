@@ -32,7 +32,8 @@ CONTENT_COLUMNS = (
     "url",
 )
 _EVENTS = """
-select event_type, user_id, coalesce(user_id, 'anonymous:' || anonymous_id, event_id) as visitor, item_id, event_at,
+select event_type, user_id, item_id, event_at,
+       coalesce(user_id, 'anonymous:' || anonymous_id, event_id) as visitor,
        json_extract_string(context, '$.content_id') as content_id,
        try_cast(json_extract_string(context, '$.rating') as double) as rating
 from read_parquet($files, hive_partitioning = false)

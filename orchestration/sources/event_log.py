@@ -43,6 +43,8 @@ from orchestration.sources.base import EVENT_LOG, EventBatch
 
 BATCH_ROWS = 250_000
 IDS_A_QUERY = 500
+BY_VISITOR = frozenset({"experiment_exposure", "experiment_conversion", "experience_served"})
+"""Events of the service itself, whose `user_id` is whatever id a visitor was asked about."""
 MICROS = 1_000_000
 SETTLING = 300 * MICROS
 """A transaction that began this much before the newest row is taken to be through (microseconds)."""
@@ -186,7 +188,15 @@ class EventLogSource:
 
     def _logged(self, connection: sa.Connection, days: list[date]) -> pa.Table:
         query = self._of_days(_EVENTS, self.events_tail, days, sa.select(event_table))
-        return _event_rows(dict(row._mapping) for row in connection.execute(query))
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+        asked = {row["user_id"] for row in rows if _is_by_visitor(row)}
+        anonymous = _anonymous_among(connection, asked)
+        return _event_rows(
+            row | {"user_id": None, "anonymous_id": row["user_id"]}
+            if _is_by_visitor(row) and row["user_id"] in anonymous
+            else row
+            for row in rows
+        )
 
     def _served(self, connection: sa.Connection, days: list[date]) -> pa.Table:
         if not self.decisions_tail.end:
@@ -393,6 +403,13 @@ def _linked(connection: sa.Connection, table: pa.Table) -> pa.Table:
     customer = pa.array(list(links.values()), pa.string()).take(position)
     user = pc.coalesce(table["user_id"], customer)
     return table.set_column(table.schema.get_field_index("user_id"), EVENT_SCHEMA.field("user_id"), user)
+
+
+def _is_by_visitor(event: Mapping[str, Any]) -> bool:
+    """Whether the service wrote it, which asks nobody whether the visitor of a request has signed in."""
+    return (
+        event["event_type"] in BY_VISITOR and event["user_id"] is not None and event["anonymous_id"] is None
+    )
 
 
 def _anonymous_among(connection: sa.Connection, visitors: set[str]) -> set[str]:

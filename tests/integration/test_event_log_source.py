@@ -48,6 +48,20 @@ def test_events_links_and_decisions_land_once(store_url: sa.URL, tmp_path: Path)
     assert landed(home) == [("a", "u1"), ("d1:1", "u1"), ("b", "u2")]
 
 
+def test_a_guest_meets_experiments_as_a_guest_then_as_the_customer(store_url: sa.URL, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    store = OperationalStore(home, store_url)
+    store.track("a", "2025-03-01T10:00:00Z", anonymous_id="v1")
+    met = {"event_type": "experiment_exposure", "experiment_id": "x"}
+    store.track("b", "2025-03-01T10:01:00Z", user_id="v1", **met)
+    store.track("c", "2025-03-01T10:02:00Z", user_id="u2", **met)
+    land_days(home, EventLogSource.open(home, store_url))
+    assert landed(home) == [("a", None), ("b", None), ("c", "u2")]
+    store.link("v1", "u1", "2025-03-02T11:00:00Z")
+    land_days(home, EventLogSource.open(home, store_url))
+    assert landed(home) == [("a", "u1"), ("b", "u1"), ("c", "u2")]
+
+
 def test_a_transaction_that_commits_late_is_not_skipped(store_url: sa.URL, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     store = OperationalStore(home, store_url)

@@ -1,17 +1,18 @@
 {{ config(materialized='incremental', incremental_strategy='replace_window') }}
 {#
     Day-local, so that any day can be rebuilt alone: who met an experiment that day, and what they did in the
-    rest of it. What they did on later days is in user_daily.
+    rest of it. What they did on later days is in user_daily, where guests are not.
 #}
 with
 
 events as (
 
     select
-        event_id, user_id, order_id, experiment_id, event_type, channel, device_type, context, is_outbound,
-        unit_count, amount, event_date, event_at
+        event_id, order_id, experiment_id, event_type, channel, device_type, context, is_outbound, unit_count,
+        amount, event_date, event_at,
+        visitor_id as user_id
     from {{ ref('stg_events') }}
-    where {{ in_window('event_date') }} and user_id is not null
+    where {{ in_window('event_date') }} and (user_id is not null or visitor_id like 'anonymous:%')
 
 ),
 

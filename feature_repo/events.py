@@ -201,7 +201,7 @@ _ALL: list[EventType] = [
         ("email_open", "an e-mail was opened", ()),
         ("email_click", "a link in an e-mail was followed", ()),
         ("email_bounce", "an e-mail came back", ()),
-        ("email_unsubscribe", "e-mails were refused", ()),
+        ("email_unsubscribe", "e-mails were refused: consent to them ends", ()),
         ("push_notification", "a push message was sent", _USER),
         ("push_open", "a push message was opened", ()),
         ("sms_sent", "a text message was sent", _USER),
@@ -215,7 +215,7 @@ _ALL: list[EventType] = [
         ("logout", "a customer signed out", _USER),
         ("profile_update", "profile data was changed", _USER),
         ("preference_update", "preferences were changed", _USER),
-        ("consent_update", "consent was given or withdrawn; context.consent", ()),
+        ("consent_update", "consent changed; what context.consent sets to false ends", ()),
         ("support_contact", "the customer service was contacted", ()),
     ),
     *_types(

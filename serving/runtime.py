@@ -112,7 +112,7 @@ async def open_runtime(
     )
     tombstones = Tombstones(database)
     consent = ConsentBook(database, tombstones, ConsentPolicy.of(settings), settings.workers > 1)
-    tracker = Tracker(database, consent.permissions, metrics, flags.enabled)
+    tracker = Tracker(database, consent.permissions, metrics, flags.enabled, heed=consent.heed)
     experiments = Experiments(
         database, tracker, flags, settings, metrics, lambda: releases.current.release_id
     )
@@ -176,7 +176,7 @@ async def open_runtime(
         settings,
         reader=reader,
         releases=releases,
-        permissions=consent.permissions,
+        permissions=experiments.holding_back(consent.permissions),
         owner_of=identities.owner,
         preferences=preferences,
         customers=customers,

@@ -31,7 +31,7 @@ from feature_repo.single_event import (
 )
 from serving.errors import StoreUnavailable
 from serving.metrics import LabelCache, Metrics
-from serving.people.consent import CONSENT_UNKNOWN
+from serving.people.consent import CONSENT_EVENTS, CONSENT_UNKNOWN
 from serving.people.permissions import Permissions, Signals
 from serving.store.database import Database
 from serving.store.event_log import NewEvent, StoredEvent, append_events, find_events
@@ -62,6 +62,7 @@ NAMES: Mapping[str, str] = {name: name for name in FIELDS} | dict(OTHER_NAMES)
 FROM_CONTEXT = ("device_type", "session_id")
 
 PermissionsOf = Callable[[str | None, Signals], Permissions]
+Heed = Callable[[Sequence[SingleEvent]], Awaitable[None]]
 Listener = Callable[[Sequence["LoggedEvent"]], Awaitable[None] | None]
 
 
@@ -134,8 +135,11 @@ class Tracker:
         metrics: Metrics,
         is_enabled: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], int] = time.time_ns,
+        heed: Heed | None = None,
     ) -> None:
+        """`heed` is told of events that concern consent, tracked or not, before they are answered."""
         self._database = database
+        self._heed = heed
         self._permissions = permissions
         self._is_enabled = is_enabled
         self._clock = clock
@@ -164,6 +168,7 @@ class Tracker:
         entries: list[_Entry] = []
         allowed: dict[tuple[str | None, str | None], str | None] = {}
         hints = MAX_HINTS
+        said: list[SingleEvent] = []
         for row in rows:
             try:
                 event = read_event(row, now)
@@ -173,6 +178,8 @@ class Tracker:
                     refused = with_nearest_types(refused)
                 outcomes.append(Outcome.refusal(refused))
                 continue
+            if event.event_type in CONSENT_EVENTS:
+                said.append(event)
             visitor = (event.user_id, event.anonymous_id)
             if visitor not in allowed:
                 allowed[visitor] = self._forbidden_by(visitor, signals)
@@ -182,6 +189,8 @@ class Tracker:
                 continue
             outcomes.append(None)
             entries.append(self._entry(event))
+        if said and self._heed is not None:
+            await self._heed(said)
         appended = iter(await self._append(entries) if entries else ())
         complete = [outcome or next(appended) for outcome in outcomes]
         for status, count in Counter([outcome.status for outcome in complete]).items():

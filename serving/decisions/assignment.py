@@ -29,6 +29,8 @@ HOLDOUT_ID = "holdout"
 
 FIXED, BANDIT = "fixed", "bandit"
 HELD_OUT, INCLUDED = "held_out", "included"
+EXPERIMENT = "experiment"
+"""Why an answer is not personal though it might be: the visitor is the control of personalization itself."""
 HOLDOUT_SALT = "holdout"
 AT_LEAST_TWO, AT_MOST = 2, 5
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from serving.decisions.assignment import (
     BANDIT,
     BUCKETS,
     CONTROL,
+    EXPERIMENT,
     HELD_OUT,
     HOLDOUT_ID,
     INCLUDED,
@@ -72,6 +74,7 @@ logger = logging.getLogger(__name__)
 FOLLOW_SECONDS = 1.0
 CONVERSION = "experiment_conversion"
 UNPERSONALIZED = {"recommendations.algorithm": "popular"}
+PermissionsOf = Callable[[str | None, Signals], Permissions]
 DEFAULT_ID = "default"
 DEFAULT = Experiment(
     experiment_id=DEFAULT_ID,
@@ -177,6 +180,23 @@ class Experiments:
             if is_out:
                 values.update(UNPERSONALIZED)
         return Parameters(values, arms) if arms else NOTHING
+
+    def holding_back(self, permissions_of: PermissionsOf) -> PermissionsOf:
+        """The same permissions, but nothing personal for the permanent holdout; who asks, meets it.
+
+        For pages, messages, offers, search and prices; recommendations meet it in `parameters`.
+        """
+
+        def permissions(visitor_id: str | None, signals: Signals) -> Permissions:
+            allowed = permissions_of(visitor_id, signals)
+            is_open = allowed.tracking and allowed.personalization and not self._disabled_by
+            if visitor_id is None or not is_open or not self._holdout_share:
+                return allowed
+            is_out = is_held_out(visitor_id, self._holdout_share)
+            self.expose(visitor_id, {HOLDOUT_ID: HELD_OUT if is_out else INCLUDED})
+            return replace(allowed, personalization=False, reason=EXPERIMENT) if is_out else allowed
+
+        return permissions
 
     def variant(
         self,

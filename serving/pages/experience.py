@@ -24,12 +24,12 @@ SOURCE = "experience"
 
 register(KIND, experience.decide)
 
-Assigned = Callable[[str, Permissions], Mapping[str, Any]]
+Assigned = Callable[[str, Permissions, Mapping[str, Any]], Mapping[str, Any]]
 """(visitor id, permissions) -> parameters that experiments set, such as `experience.hero_banner`; whoever is
 counted as exposed is the callable's business."""
 
 
-def nothing_assigned(_: str, __: Permissions) -> Mapping[str, Any]:
+def nothing_assigned(_: str, __: Permissions, ___: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where no experiment runs."""
     return {}
 
@@ -74,15 +74,12 @@ class Experiences:
                 allowed = f"use {', '.join(self._elements)}"
                 raise InvalidField("elements_to_personalize", name, allowed)
         visitor = await self._desk.visitors.read(customer_id, signals)
-        device = context.get("device")
         inputs = {
             "page_type": page_type,
             "segment": visitor.value_segment,
             "threshold": self._threshold,
             "goals": dict(goals),
-            "elements": self._candidates(
-                names, visitor, page_type, device if isinstance(device, str) else None
-            ),
+            "elements": self._candidates(names, visitor, page_type, context),
         }
         output, experience_id = self._desk.decide(KIND, customer_id, inputs, experience.decide)
         self._log_served(experience_id, visitor, page_type, output, signals)
@@ -129,10 +126,14 @@ class Experiences:
         }
 
     def _candidates(
-        self, names: Sequence[str], visitor: Visitor, page: str, device: str | None
+        self, names: Sequence[str], visitor: Visitor, page: str, context: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Each element with the variants that suit, what an experiment assigned, and the evidence."""
-        assigned = self._assigned(visitor.visitor_id, visitor.permissions) if visitor.personalized else {}
+        device = context.get("device") if isinstance(context.get("device"), str) else None
+        asked = {**context, "page": page, "device_type": device}
+        assigned = (
+            self._assigned(visitor.visitor_id, visitor.permissions, asked) if visitor.personalized else {}
+        )
         known = _known(visitor)
         found = []
         for name in names:

@@ -41,7 +41,7 @@ class Homepages:
             "own": by_section(own or ()),
             "everybody": dict(everybody),
             "products_per_section": products_per_section,
-            "preferences": self._preferences(visitor),
+            "preferences": self._preferences(visitor, device),
             "device": device,
         }
         output, decision_id = desk.decide(KIND, user_id, inputs, homepage.decide)
@@ -64,17 +64,19 @@ class Homepages:
         inputs = {
             "categories": desk.shelf.categories(),
             "affinity": dict(visitor.affinity),
-            "preferences": self._preferences(visitor),
+            "preferences": self._preferences(visitor, device),
             "device": device,
         }
         output, decision_id = desk.decide(LAYOUT_KIND, user_id, inputs, layout.decide)
         return {"user_id": user_id, **output, **desk.provenance(LAYOUT_KIND, visitor, decision_id)}
 
-    def _preferences(self, visitor: Visitor) -> dict[str, Any]:
+    def _preferences(self, visitor: Visitor, device: str | None) -> dict[str, Any]:
         """What a page's look depends on; an experiment may set the layout of who chose none."""
         found = {name: visitor.preferences.get(name) for name in ("layout", "theme", "language")}
         if found["layout"] is None:
-            found["layout"] = self._assigned(visitor.visitor_id, visitor.permissions).get("homepage.layout")
+            asked = {"page": KIND, "device_type": device}
+            assigned = self._assigned(visitor.visitor_id, visitor.permissions, asked)
+            found["layout"] = assigned.get("homepage.layout")
         return found
 
     def _sections(self, visitor: Visitor, picks: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

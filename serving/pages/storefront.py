@@ -140,10 +140,12 @@ def live_reader(live: LiveState) -> Callable[..., Any]:
 
 
 def assigner(experiments: Experiments, scope: str) -> Assigned:
-    """What experiments set for a visitor; who met an arm is counted."""
+    """What experiments set for a visitor, by what the request says; who met an arm is counted."""
 
-    def assigned(visitor_id: str, permissions: Permissions) -> Mapping[str, Any]:
-        found = experiments.parameters(visitor_id, permissions, None, scope)
+    def assigned(
+        visitor_id: str, permissions: Permissions, attributes: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        found = experiments.parameters(visitor_id, permissions, attributes, scope)
         if found.arms:
             experiments.expose(visitor_id, found.arms)
         return found.values

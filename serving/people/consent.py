@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from serving.errors import OptOutRefused, StoreUnavailable
 from serving.people.permissions import NO_SIGNALS, Permissions, Signals
@@ -24,7 +24,8 @@ from serving.store.database import Database
 logger = logging.getLogger(__name__)
 
 TRACKING, PERSONALIZATION, DATA_SHARING = "tracking", "personalization", "data_sharing"
-CHANNELS = ("email", "sms", "push")
+EMAIL = "email"
+CHANNELS = (EMAIL, "sms", "push")
 PURPOSES = (TRACKING, PERSONALIZATION, *CHANNELS, DATA_SHARING)
 
 OPTED_OUT = "opted_out"
@@ -33,6 +34,9 @@ DO_NOT_TRACK = "do_not_track"
 GLOBAL_PRIVACY_CONTROL = "global_privacy_control"
 ERASED = "erased"
 CONSENT_UNKNOWN = "consent_unknown"
+
+UNSUBSCRIBE, CONSENT_UPDATE = "email_unsubscribe", "consent_update"
+CONSENT_EVENTS = frozenset({UNSUBSCRIBE, CONSENT_UPDATE})
 
 FOLLOW_SECONDS = 0.15
 # With one worker only commands such as `attune erase` write beside us.
@@ -85,6 +89,19 @@ class Change:
     is_granted: bool
     source: str
     text_version: str | None = None
+
+
+class SaidEvent(Protocol):
+    """An event as far as it may say something of consent; `feature_repo.single_event.SingleEvent` is one."""
+
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def user_id(self) -> str | None: ...
+    @property
+    def anonymous_id(self) -> str | None: ...
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
 
 
 class ConsentBook:
@@ -160,6 +177,20 @@ class ConsentBook:
         rows = ledger_rows(user_id, changes)
         await self._database.write(lambda connection: append_entries(connection, rows))
         await self.caught_up()
+
+    async def heed(self, events: Iterable[SaidEvent]) -> None:
+        """Record what events revoke (`revoked_by`), as `record` does, where opting out is accepted."""
+        if not self.policy.allows_opt_out:
+            return
+        rows: list[Mapping[str, Any]] = []
+        for event in events:
+            visitor_id = event.user_id or event.anonymous_id
+            if visitor_id is not None and not self._tombstones.is_erased(visitor_id):
+                purposes = revoked_by(event.event_type, event.fields.get("context") or {})
+                rows += ledger_rows(visitor_id, opt_out_changes(purposes, event.event_type))
+        if rows:
+            await self._database.write(lambda connection: append_entries(connection, rows))
+            await self.caught_up()
 
     def inherit(self, anonymous_id: str, user_id: str) -> None:
         """Listener of the identities: what a visitor said holds for the customer they turned out to be, in
@@ -253,6 +284,17 @@ class ConsentBook:
 def opt_out_changes(purposes: Iterable[str] = PURPOSES, source: str = "opt_out") -> list[Change]:
     """The revocation of these purposes; of all by default."""
     return [Change(purpose, False, source) for purpose in purposes]
+
+
+def revoked_by(event_type: str, context: Mapping[str, Any]) -> list[str]:
+    """What an event takes back: e-mail, or each purpose that `context.consent` sets to false.
+
+    To give consent takes the consent endpoint, which records the text that was agreed to.
+    """
+    if event_type == UNSUBSCRIBE:
+        return [EMAIL]
+    said = context.get("consent") if event_type == CONSENT_UPDATE else None
+    return [purpose for purpose in PURPOSES if said.get(purpose) is False] if isinstance(said, dict) else []
 
 
 def ledger_rows(user_id: str, changes: Iterable[Change]) -> list[Mapping[str, Any]]:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from serving.decisions.assignment import EXPERIMENT
 from serving.people.permissions import Permissions, Signals
 from serving.recommendations.ask import RecommendAsk
 from serving.recommendations.knowledge import Known
 
 NOT_ALLOWED = "personalization_not_allowed"
-EXPERIMENT = "experiment"
 ALLOWED = Permissions()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,9 +11,17 @@ import sqlalchemy as sa
 from feature_repo.erasure import add_tombstones
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
+from feature_repo.single_event import SingleEvent
 from serving.errors import OptOutRefused
 from serving.metrics import Metrics
-from serving.people.consent import PURPOSES, Change, ConsentBook, ConsentPolicy, opt_out_changes
+from serving.people.consent import (
+    PURPOSES,
+    Change,
+    ConsentBook,
+    ConsentPolicy,
+    opt_out_changes,
+    revoked_by,
+)
 from serving.people.permissions import Signals
 from serving.people.tombstones import Tombstones
 from serving.store.consent import consent_ledger
@@ -218,6 +227,47 @@ def test_identifying_a_visitor_carries_their_refusal_over(tmp_path: Path) -> Non
             assert answer["purposes"]["personalization"] is False
 
     asyncio.run(scenario())
+
+
+def test_an_unsubscribe_that_is_tracked_ends_mail_even_of_who_is_not_tracked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with served(tmp_path) as service:
+            for purpose, is_granted in (("email", True), ("tracking", False)):
+                body = {"purpose": purpose, "granted": is_granted}
+                await service.client.post("/api/v1/consent/anna", json=body)
+            left = {"user_id": "anna", "event_type": "EMAIL_UNSUBSCRIBED", "channel": "email"}
+            answer = (await service.client.post("/api/v1/behavior/track", json=left)).json()
+            assert answer["tracked"] is False
+            state = (await service.client.get("/api/v1/consent/anna")).json()
+            assert state["purposes"]["email"] is False
+            assert state["ledger"][0]["source"] == "email_unsubscribe"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("context", "revoked"),
+    [
+        ({"consent": {"sms": False, "push": True, "tracking": False}}, ["tracking", "sms"]),
+        ({"consent": {"selling": False, "email": "no"}}, []),
+        ({"consent": "withdrawn"}, []),
+        ({}, []),
+    ],
+)
+def test_an_event_takes_consent_back_by_purpose_and_never_gives_it(
+    context: dict[str, Any], revoked: list[str]
+) -> None:
+    assert revoked_by("consent_update", context) == revoked
+    assert revoked_by("product_view", context) == []
+
+
+def test_where_opting_out_is_not_accepted_an_event_does_not_either(tmp_path: Path) -> None:
+    async def scenario(book: ConsentBook, *_: object) -> None:
+        await book.record("anna", [Change("email", True, "test")])
+        await book.heed([SingleEvent(None, "email_unsubscribe", "anna", None, 0, True, {})])
+        assert book.permissions("anna").channels == {"email"}
+
+    run(tmp_path, scenario, ConsentPolicy(allows_opt_out=False))
 
 
 def test_the_api_records_shows_and_pages(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from serving.decisions.assignment import is_held_out
 from serving.releases import serve_form
 from serving.settings import FLAGS
 from tests.fakes import tiny_release
@@ -134,3 +136,31 @@ def test_lazy_or_not_a_release_is_the_same_in_the_end(is_lazy: bool) -> None:
 def test_every_flag_is_checked_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [flag for flag in FLAGS if f'"{flag}"' not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/v1/recommendations/{}", None),
+        ("GET", "/api/v1/personalize/homepage/{}", None),
+        ("GET", "/api/v1/personalize/content/{}", None),
+        ("POST", "/api/v1/offers/{}", {}),
+        ("POST", "/api/v1/personalize/search/{}", {"query": "cup", "item_ids": ["rug", "mug", "cup"]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.startswith("/") else "",
+)
+def test_the_permanent_holdout_gets_nothing_personal_anywhere(
+    tmp_path: Path, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    async def scenario() -> None:
+        async with served(tmp_path, env={"ATTUNE_HOLDOUT_SHARE": "0.3"}) as running:
+            visitors = [f"visitor-{number}" for number in range(20)]
+            for visitor in visitors:
+                answer = await running.client.request(method, path.format(visitor), json=body)
+                assert answer.status_code == 200, answer.text
+                is_control = answer.json()["reason"] == "experiment"
+                assert is_control == is_held_out(visitor, 0.3), visitor
+                assert not (is_control and answer.json()["personalized"])
+            assert {is_held_out(visitor, 0.3) for visitor in visitors} == {True, False}
+
+    asyncio.run(scenario())

@@ -387,6 +387,22 @@ def test_experiments_decide_variants_and_layout() -> None:
     run(scenario)
 
 
+def test_conditions_of_an_experiment_look_at_the_page_and_the_device() -> None:
+    async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
+        parameters = {"experience.hero_banner": "top_category", "homepage.layout": "carousel"}
+        arms = {name: {"parameters": parameters} for name in ("control", "variant_a")}
+        conditions = [{"attribute": "device_type", "is_one_of": ["desktop"]}]
+        await post(client, "/api/v1/experiments", {"id": "h", "variants": arms, "conditions": conditions})
+        body = {"customer_id": "anna", "elements_to_personalize": ["hero_banner"]}
+        for device, is_in in (("desktop", True), ("mobile", False)):
+            shown = await post(client, EXPERIENCE, body | {"context": {"device": device}})
+            assert (shown["elements"][0]["reason"] == "experiment") is is_in
+            page = await get(client, "/api/v1/personalize/homepage/anna", device=device)
+            assert (page["layout"] == "carousel") is is_in
+
+    run(scenario)
+
+
 # search
 
 

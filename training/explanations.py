@@ -104,7 +104,7 @@ def order_contributions(
 def history_contributions(scorer: HybridScorer, user: int, item: int) -> dict[str, dict[int, float]]:
     """By source, what each item of the user's history adds to the source's score of `item`."""
     found = {}
-    for source in scorer.fitted.scorers:
+    for source in (*scorer.fitted.scorers, *scorer.fitted.further):
         if isinstance(source, LinearScorer):
             found[source.name] = linear_contributions(source, user, item)
         elif isinstance(source, FactorScorer):

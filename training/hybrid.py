@@ -2,7 +2,7 @@
 
 Purchases are the history that sources and pair features are made of. Views and carts come in through two
 further sources on interaction strength: ALS, whose item factors the service folds histories in with, and the
-user's own recent interest.
+user's own recent interest. Where the catalogue has texts, a last one compares them.
 
 `HybridScorer` scores every item, like any recommender: the candidates in their order, everything else not at
 all. Of the overall order it keeps the places of items that are new to the user, and fills them in the order
@@ -30,7 +30,8 @@ from training.holdouts import Holdout, by_time
 from training.identifiers import UNKNOWN, Positions
 from training.interactions import Interactions
 from training.ranker import RankerConfig
-from training.sources.history import Single, history_from_interactions
+from training.sources.history import History, Single, history_from_interactions
+from training.sources.linear import CONTENT, content_scorer
 from training.sources.portfolio import PortfolioConfig
 from training.top_items import Scorer, Scores
 from training.two_stage import FittedSources, Plan, TwoStageConfig, fit, tune
@@ -124,12 +125,18 @@ class Renamed:
         return self.scorer.scores(users)
 
 
-def interest_scorers(interactions: Interactions, factors: ItemFactors) -> tuple[Scorer, ...]:
-    """The sources on interaction strength: factors fitted on it, and the user's own."""
-    return (
+def further_scorers(
+    interactions: Interactions, factors: ItemFactors, history: History, has_content: bool
+) -> tuple[Scorer, ...]:
+    """Factors on interaction strength, the user's own interest, and content; `history`: their purchases."""
+    interest = (
         Renamed(CollaborativeScorer(interactions, factors), "als_interest"),
         InterestScorer(interactions.strengths(INTEREST_HALF_LIFE_DAYS)),
     )
+    if not has_content:
+        return interest
+    texts = interactions.texts or ("",) * len(interactions.items)
+    return (*interest, content_scorer(texts, history))
 
 
 def interactions_before(interactions: Interactions, days: int) -> Interactions:
@@ -176,8 +183,9 @@ class HybridFold:
     known: Interactions
 
     def scorers(self, als: AlsConfig, seed: int) -> tuple[Scorer, ...]:
-        """The sources on interaction strength, fitted on what was known."""
-        return interest_scorers(self.known, collaborative.fit(self.known, als, seed).factors)
+        """The further sources, fitted on what was known."""
+        factors = collaborative.fit(self.known, als, seed).factors
+        return further_scorers(self.known, factors, self.holdout.history, self.known.texts is not None)
 
 
 def hybrid_folds(interactions: Interactions, horizon_days: int, config: HybridConfig) -> list[HybridFold]:
@@ -220,10 +228,11 @@ class HybridScorer:
     @cached_property
     def fitted(self) -> FittedSources:
         """The plan's sources, with the users of `interactions`."""
-        further = interest_scorers(self.interactions, self.factors)
+        history = history_from_interactions(self.interactions)
+        has_content = CONTENT in self.plan.further
+        further = further_scorers(self.interactions, self.factors, history, has_content)
         if self.model is not None:
             return replace(self.model.fitted, further=further)
-        history = history_from_interactions(self.interactions)
         if self.known is None:
             return fit(self.plan, history, self.seed, further)
         before = self.known.interactions.users.positions(self.interactions.users.ids)

@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import sparse
 
 from training.errors import MissingMart, NotEnoughData
 from training.identifiers import IdMap
+from training.item_texts import item_texts
 
 MART = "interactions_daily"
 COLUMNS = ("user_id", "item_id", "event_date", "purchase_count", "strength")
+ITEMS = "items"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Interactions:
 
     `user` and `item` are positions in `users` and `items`; `age_days` is whole days between the end of the
     day and the cut-off (0 for the last day before it); `purchase_count` counts lines; `strength` is the
-    mart's weighting of views, carts and purchases.
+    mart's weighting of views, carts and purchases. `texts`: what the catalogue says of each item, if it does.
     """
 
     users: IdMap
@@ -42,6 +45,7 @@ class Interactions:
     age_days: npt.NDArray[np.float32]
     purchase_count: npt.NDArray[np.float32]
     strength: npt.NDArray[np.float32]
+    texts: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,7 +106,10 @@ def decay(age_days: npt.NDArray[np.float32], half_life_days: float | None) -> np
 
 
 def read_interactions(mart_glob: str, before: date) -> Interactions:
-    """Every interaction on a day before `before`; raises if there is none, or if the mart is absent."""
+    """Every interaction on a day before `before`; raises if there is none, or if the mart is absent.
+
+    The texts are those of the mart `items` beside it, where there is one.
+    """
     query = """
         select user_id, item_id, date_diff('day', event_date, $before::date) - 1 as age_days,
                purchase_count, strength
@@ -125,6 +132,7 @@ def read_interactions(mart_glob: str, before: date) -> Interactions:
         _floats(table["age_days"]),
         _floats(table["purchase_count"]),
         _floats(table["strength"]),
+        _texts(Path(mart_glob).parents[1] / ITEMS, items),
     )
 
 
@@ -171,6 +179,16 @@ def _index(column: pa.ChunkedArray) -> tuple[IdMap, npt.NDArray[np.int32]]:
     ids = IdMap.of(found)
     positions = ids.positions(found).astype(np.int32)
     return ids, positions[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _texts(catalogue: Path, items: IdMap) -> tuple[str, ...] | None:
+    """Each item's text; None where there is no catalogue, or no word in it."""
+    if not any(catalogue.glob("*.parquet")):
+        return None
+    table = pq.read_table(catalogue)
+    known = dict(zip(table["item_id"].to_pylist(), item_texts(table), strict=True))
+    found = tuple(known.get(item_id, "") for item_id in items.ids)
+    return found if any(found) else None
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:

@@ -42,6 +42,7 @@ def plan_values(plan: Plan) -> dict[str, Any]:
         "exclude_taken": plan.exclude_taken,
         "repeat_share": plan.repeat_share,
         "per_source": plan.per_source,
+        "further": list(plan.further),
         "orders": {scope: _order_values(order) for scope, order in plan.orders.items()},
     }
 
@@ -69,6 +70,7 @@ def read_plan(directory: Path) -> Plan | None:
             float(values["repeat_share"]),
             int(values["per_source"]),
             {scope: _order(directory, scope, each) for scope, each in values["orders"].items()},
+            tuple(map(str, values.get("further", ()))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BrokenModel(path, f"cannot be read ({error!r})") from error

@@ -27,11 +27,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from training.factors import ItemFactors
 from training.interactions import Interactions
 from training.item_relations import BY_ATTRIBUTES, BY_BEHAVIOUR, WIDTH, Floats, Ints, Relations
+from training.item_texts import TEXT_COLUMNS, item_texts
 from training.rankings import RankedList
 from training.top_items import BLOCK_CELLS, top_items
 
-TEXT_COLUMNS = ("title", "brand", "description")
-ITEM_COLUMNS = ("item_id", "title", "category", "brand", "price", "description")
+ITEM_COLUMNS = ("item_id", "category", "price", *TEXT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def by_attributes(
     kinds: npt.NDArray[np.int8],
 ) -> None:
     """Fill the rows of `wanted` items by text and price, within each category."""
-    texts = _texts(items)
+    texts = item_texts(items)
     if not any(texts):
         return
     words = TfidfVectorizer(max_features=config.terms, dtype=np.float32, token_pattern=r"(?u)\b\w+\b")
@@ -265,11 +265,6 @@ def _ranked(interactions: Interactions, values: npt.NDArray[np.float64], length:
     return RankedList(
         tuple(interactions.items.external(order)), tuple(round(float(each), 6) for each in values[order])
     )
-
-
-def _texts(items: pa.Table) -> list[str]:
-    columns = [items[name].to_pylist() for name in TEXT_COLUMNS if name in items.column_names]
-    return [" ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
 
 
 def _blocks(rows: int, columns: int) -> list[tuple[int, int]]:

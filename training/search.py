@@ -174,7 +174,7 @@ class _Candidates:
         cls, folds: Sequence[HybridFold], hybrid: HybridConfig, seed: int, start: Plan | None
     ) -> "_Candidates":
         holdouts = [fold.holdout for fold in folds]
-        exclude, portfolio = portfolio_of(holdouts[0], hybrid.two_stage(), seed, None, start)
+        exclude, portfolio = portfolio_of(holdouts[0], hybrid.two_stage(), seed, start)
         return cls(folds, list(fold_scorers(holdouts, portfolio, seed)), exclude, seed)
 
     def measure(self, als: AlsConfig, hybrid: HybridConfig) -> dict[str, float]:

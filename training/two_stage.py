@@ -107,13 +107,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Plan:
-    """What tuning decided; pure data and trees, usable on any later history of the same positions."""
+    """What tuning decided; pure data and trees, usable on any later history of the same positions.
+
+    `further`: names of the scorers that were given beside the sources.
+    """
 
     sources: tuple[SourceConfig, ...]
     exclude_taken: bool
     repeat_share: float
     per_source: int
     orders: Mapping[Scope, Order]
+    further: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def rank(
@@ -162,7 +166,6 @@ def tune(
     folds: Sequence[Holdout],
     config: TwoStageConfig,
     seeds: Sequence[int],
-    texts: tuple[str, ...] | None = None,
     further: Sequence[Sequence[Scorer]] = (),
     start: Plan | None = None,
 ) -> Plan:
@@ -173,7 +176,7 @@ def tune(
     """
     main, seed = folds[0], seeds[0]
     started = time.perf_counter()
-    exclude, portfolio = portfolio_of(main, config, seed, texts, start)
+    exclude, portfolio = portfolio_of(main, config, seed, start)
     if config.least_gain is not None and start is None:
         others = further[0] if further else ()
         portfolio = needed_sources(portfolio, others, main, exclude, config, config.least_gain, seed)
@@ -187,7 +190,8 @@ def tune(
     started = time.perf_counter()
     orders = {scope: judge(parts, scope, config, seeds).order(config.kept) for scope in scopes_of(exclude)}
     seconds["blend and ranker"] = time.perf_counter() - started
-    return Plan(portfolio.sources, exclude, main.repeat_share(), config.per_source, orders, seconds)
+    names = tuple(one.name for one in further[0]) if further else ()
+    return Plan(portfolio.sources, exclude, main.repeat_share(), config.per_source, orders, names, seconds)
 
 
 def scopes_of(exclude_taken: bool) -> tuple[Scope, ...]:
@@ -196,14 +200,14 @@ def scopes_of(exclude_taken: bool) -> tuple[Scope, ...]:
 
 
 def portfolio_of(
-    main: Holdout, config: TwoStageConfig, seed: int, texts: tuple[str, ...] | None, start: Plan | None
+    main: Holdout, config: TwoStageConfig, seed: int, start: Plan | None
 ) -> tuple[bool, Portfolio]:
     """Whether taken items are left out, and the sources: those of `start`, else what suits `main`."""
     if start is not None:
         fitted = tuple(source.fit(main.history, seed) for source in start.sources)
         return start.exclude_taken, Portfolio(start.sources, fitted)
     exclude = decide_exclusion(main, config.seen, seed)
-    return exclude, choose_portfolio(main, exclude, config.portfolio, seed, texts)
+    return exclude, choose_portfolio(main, exclude, config.portfolio, seed)
 
 
 def needed_sources(

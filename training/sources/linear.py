@@ -1,4 +1,5 @@
-"""Sources that multiply a user's profile by an item-item matrix: neighbours, graph filter, transitions, EASE.
+"""Sources that multiply a user's profile by an item-item matrix: neighbours, graph filter, transitions, EASE,
+and content.
 
 `scores = (profile D^-a) M D^-c`: profile and matrix say which method it is. Degrees are numbers of takers.
 Items of no score (no path from the profile) are 0 and rank last; the profile's own items keep their scores,
@@ -6,6 +7,7 @@ so exclusion is the caller's.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,8 @@ DENSE_CELLS, DENSE_SHARE = 64_000_000, 0.15
 TILE = 256
 FOLLOWING_CELLS = 20_000_000
 """Entries of the sums of following baskets that are held at a time."""
+CONTENT = "content"
+MOST_TERMS = 20_000
 
 
 @dataclass(frozen=True)
@@ -171,21 +175,23 @@ class EaseConfig:
         return LinearScorer(self.name, self.profile, self.profile.of(history), weights)
 
 
-@dataclass(frozen=True)
-class TextConfig:
-    """Content: cosine of TF-IDF between an item's text and the user's items; one text for each item."""
+def content_scorer(texts: tuple[str, ...], history: History) -> LinearScorer:
+    """Content: cosine of TF-IDF between an item's text and the user's items; `texts` has one an item."""
+    terms = text_terms(texts)
+    profile = ProfileConfig()
+    return LinearScorer(CONTENT, profile, profile.of(history), terms, terms.T.tocsr())
 
-    texts: tuple[str, ...]
-    name: str = "content"
-    terms: int = 20_000
-    profile: ProfileConfig = ProfileConfig()
 
-    def fit(self, history: History, seed: int) -> LinearScorer:
-        words = TfidfVectorizer(
-            max_features=self.terms, dtype=np.float32, token_pattern=r"(?u)\b\w+\b", sublinear_tf=True
-        )
-        terms = words.fit_transform(self.texts)
-        return LinearScorer(self.name, self.profile, self.profile.of(history), terms.tocsr(), terms.T.tocsr())
+@lru_cache(maxsize=4)
+def text_terms(texts: tuple[str, ...], most: int = MOST_TERMS) -> sparse.csr_matrix:
+    """Item x term TF-IDF of the `most` frequent terms, rows of length 1; all zero if there is no word."""
+    words = TfidfVectorizer(
+        max_features=most, dtype=np.float32, token_pattern=r"(?u)\b\w+\b", sublinear_tf=True
+    )
+    try:
+        return words.fit_transform(texts).tocsr()
+    except ValueError:  # no text has a word
+        return sparse.csr_matrix((len(texts), 1), dtype=np.float32)
 
 
 def quicker(matrix: sparse.csr_matrix) -> sparse.csr_matrix | Single:

@@ -25,7 +25,6 @@ from training.sources.linear import (
     EaseConfig,
     GraphFilterConfig,
     ProfileConfig,
-    TextConfig,
     TransitionsConfig,
 )
 from training.sources.people import UserNeighboursConfig
@@ -128,7 +127,6 @@ def choose_portfolio(
     exclude_taken: bool,
     config: PortfolioConfig,
     seed: int,
-    texts: tuple[str, ...] | None = None,
 ) -> Portfolio:
     """Sources for `fold.history` and what comes after it; also returns them fitted there."""
     history = fold.history
@@ -146,9 +144,6 @@ def choose_portfolio(
     families = (_everybody, _graph, _spectral, _neighbours, _transitions, _habits, _people, _als, _ease)
     with threadpool_limits(limits=1, user_api="blas"):
         found = [one for part in run_side_by_side(found_by, families) for one in part]
-    if texts is not None and any(texts):
-        content = TextConfig(texts)
-        found.append((content, content.fit(history, seed)))
     return Portfolio(tuple(one for one, _ in found), tuple(scorer for _, scorer in found))
 
 

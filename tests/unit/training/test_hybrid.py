@@ -1,5 +1,6 @@
 """The released recommender in two stages: what it ranks, that it sees no future, that files keep it."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -78,6 +79,22 @@ def test_the_same_data_give_the_same_plan(plan: Plan) -> None:
     again = tune_hybrid(shop(), 20, ALS, CONFIG, 1)
     assert again is not None
     assert plan_values(again) == plan_values(plan)
+
+
+def test_texts_are_compared_where_there_are_some_and_a_plan_without_them_goes_on(
+    tmp_path: Path, plan: Plan
+) -> None:
+    described = replace(shop(), texts=tuple(f"kind{number % 2}" for number in range(ITEMS)))
+    found = tune_hybrid(described, 20, ALS, CONFIG, 1)
+    assert found is not None
+    assert (found.further[-1], plan.further) == ("content", found.further[:-1])
+    write_plan(found, tmp_path)
+    loaded = read_plan(tmp_path)
+    assert loaded is not None and loaded.further == found.further
+    factors = collaborative.fit(described, ALS, 1).factors
+    for one in (loaded, plan):  # without texts, content has no opinion
+        for known in (described, shop()):
+            assert np.isfinite(HybridScorer(known, factors, one, 1).scores(np.arange(5))).any()
 
 
 def test_tuning_on_a_longer_history_cut_at_an_instant_sees_what_was_known_then(plan: Plan) -> None:

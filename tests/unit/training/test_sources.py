@@ -1,7 +1,5 @@
 """All sources share these tests; the checkerboard's right answers are known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -13,8 +11,8 @@ from training.sources.linear import (
     EaseConfig,
     GraphFilterConfig,
     ProfileConfig,
-    TextConfig,
     TransitionsConfig,
+    content_scorer,
 )
 from training.sources.people import UserNeighboursConfig
 from training.sources.portfolio import SourceConfig
@@ -28,7 +26,6 @@ PERSONAL: list[SourceConfig] = [
     GraphFilterConfig("neighbours", 0.5, 0.0, 0.5, ProfileConfig(half_life=30.0)),
     TransitionsConfig(),
     EaseConfig(regularization=1.0),
-    TextConfig(COLOURS),
     SpectralConfig(rank=2),
     AlsSourceConfig(factors=4, regularization=0.1),
     UserNeighboursConfig(neighbours=5),
@@ -45,6 +42,18 @@ def names(configs: list[SourceConfig]) -> list[str]:
 def test_the_one_item_of_the_own_colour_that_is_left_comes_first(source: SourceConfig) -> None:
     top = recommend(source.fit(BOARD, 0), EVERYBODY, 1, BOARD.taken)
     assert top.positions[:, 0].tolist() == EVERYBODY.tolist()
+
+
+def test_content_finds_what_reads_alike() -> None:
+    scorer = content_scorer(COLOURS, BOARD)
+    top = recommend(scorer, EVERYBODY, 1, BOARD.taken)
+    assert top.positions[:, 0].tolist() == EVERYBODY.tolist()
+    np.testing.assert_allclose(scorer.scores(EVERYBODY[7:8])[0], scorer.scores(EVERYBODY)[7], rtol=1e-5)
+
+
+def test_without_a_word_content_has_no_opinion() -> None:
+    history = history_of((1, 2), "steps", [0], [0], [0])
+    assert not content_scorer(("", "-"), history).scores(np.array([0])).any()
 
 
 @pytest.mark.parametrize("source", ALL, ids=names(ALL))
@@ -72,8 +81,6 @@ def test_what_happens_after_the_instant_changes_nothing(source: SourceConfig) ->
     shape = (8, 9)
     known = at_instant(history_of(shape, "days", users[before], items[before], at[before]), 40.0)
     cut = at_instant(history_of(shape, "days", users, items, at), 40.0)
-    if isinstance(source, TextConfig):
-        source = replace(source, texts=COLOURS[:9])
     everybody = np.arange(8)
     np.testing.assert_array_equal(
         source.fit(known, 0).scores(everybody), source.fit(cut, 0).scores(everybody)

@@ -10,7 +10,15 @@ from dagster._core.instance.config import dagster_instance_config
 
 from orchestration.settings import QUIET, read_settings
 from serving.settings import read_settings as read_service_settings
-from tests.contracts.environment import documented_values, known_names, serving_names
+from tests.contracts.environment import (
+    compose_names,
+    documented_values,
+    feature_store_names,
+    known_names,
+    orchestration_defaults,
+    serving_names,
+    transforms_defaults,
+)
 from tests.contracts.repository import ROOT
 
 # What the images of others read: PostgreSQL's and Redis's, and MLflow's own server.
@@ -29,6 +37,21 @@ OF_OTHERS = {
     "GF_NEWS_NEWS_FEED_ENABLED",
     "GF_SECURITY_ADMIN_PASSWORD__FILE",
 }
+# Settings that .env does not reach here, and why.
+NOT_FROM_ENV = {
+    "ATTUNE_HOME": "a volume is mounted there",
+    "ATTUNE_API_KEYS_FILE": "a volume is mounted there",
+    "API_HOST": "the service binds every address of its container; the port is published on loopback",
+    "PORT": "the health check, Prometheus and the published port name it",
+    "DATABASE_URL": "compose starts the PostgreSQL",
+    "REDIS_URL": "compose starts the Redis",
+    "MLFLOW_TRACKING_URI": "compose starts the MLflow",
+    "DAGSTER_HOME": "the image holds it, with the instance file",
+    "BENTOML_HOME": "lies below ATTUNE_HOME",
+    "PROMETHEUS_MULTIPROC_DIR": "BentoML sets it",
+}
+# What `attune serve` reads: here the service has a container of its own.
+SERVED_ALONE = {"API_HOST", "PORT", "ATTUNE_WORKERS"}
 SECRETS = {"POSTGRES_PASSWORD": "pw", "REDIS_PASSWORD": "pw"}
 SUBSTITUTION = re.compile(r"\$\{([A-Z0-9_]+)(?::([-?])([^}]*))?\}")
 
@@ -126,9 +149,17 @@ def test_the_service_can_start_from_its_environment() -> None:
     assert settings.home == read_settings(environment("code")).home
 
 
-def test_every_setting_of_the_service_can_be_given_in_env() -> None:
-    fixed = {"PROMETHEUS_MULTIPROC_DIR"}  # BentoML sets it
-    assert sorted(serving_names() - environment("service").keys() - fixed) == []
+def test_every_documented_setting_can_be_given_in_env() -> None:
+    assert documented_values().keys() - compose_names() == NOT_FROM_ENV.keys()
+
+
+def test_every_setting_of_a_run_reaches_the_runs() -> None:
+    read = orchestration_defaults().keys() | transforms_defaults().keys() | feature_store_names()
+    assert sorted(read - environment("code").keys() - NOT_FROM_ENV.keys() - SERVED_ALONE) == []
+
+
+def test_every_setting_of_the_service_reaches_it() -> None:
+    assert sorted(serving_names() - environment("service").keys() - NOT_FROM_ENV.keys()) == []
     assert read_service_settings(environment("service")).flags == read_service_settings({}).flags
 
 

@@ -11,8 +11,9 @@ DOCUMENTED = re.compile(r"^#?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
 def documented_values() -> dict[str, str]:
-    """Variable -> the value that .env.example states."""
-    return dict(DOCUMENTED.findall((ROOT / ".env.example").read_text(encoding="utf-8")))
+    """Variable -> the value that .env.example states; the quotes that a shell needs are none of it."""
+    stated = DOCUMENTED.findall((ROOT / ".env.example").read_text(encoding="utf-8"))
+    return {name: re.sub(r"^'(.*)'$", r"\1", value) for name, value in stated}
 
 
 def orchestration_defaults() -> dict[str, str]:

@@ -1,6 +1,10 @@
 """.env.example and the settings say the same: every variable, its default, nothing else."""
 
+import os
 import re
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
 
 from orchestration.settings import DEFAULTS as ORCHESTRATION_DEFAULTS
 from orchestration.settings import read_settings as read_run_settings
@@ -25,6 +29,24 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_documented_variable_is_read_by_something() -> None:
     assert sorted(documented_values().keys() - known_names() - compose_names()) == []
+
+
+def test_a_shell_can_source_the_file(tmp_path: Path) -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    (tmp_path / ".env").write_text(re.sub(r"^#(?=[A-Z])", "", text, flags=re.MULTILINE), encoding="utf-8")
+    script = "set -ae; . ./.env; env -0"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    assert {name: seen.get(name) for name in documented_values()} == documented_values()
+
+
+def test_modules_that_the_file_names_can_be_started() -> None:
+    named = re.findall(r"python -m ([a-z_.]+)", (ROOT / ".env.example").read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if find_spec(name) is None] == []
 
 
 def test_only_compose_reads_what_is_marked_so() -> None:

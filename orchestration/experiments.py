@@ -47,7 +47,6 @@ UNKNOWN = "unknown"
 HOLDOUT, HELD_OUT, INCLUDED = "holdout", "held_out", "included"
 HOLDOUT_METRICS = ("revenue_per_visitor", "conversion_rate", "engagement_score", "retention_rate")
 DEFAULT_METRICS = ("conversion_rate", "click_through_rate", "revenue_per_visitor")
-DEFAULT_SAMPLE = 1000
 SIMULATED = "false_positives.json"
 SIMULATED_TESTS = 2000
 EPOCH = date(1970, 1, 1)
@@ -55,9 +54,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 def publish_results(
-    home: Home, features: Features, url: sa.URL, tests: int = SIMULATED_TESTS
+    home: Home, features: Features, url: sa.URL, sample_size: int, tests: int = SIMULATED_TESTS
 ) -> dict[str, int]:
-    """Writes the result of every experiment that somebody met; experiment -> users. None: costs nothing."""
+    """Writes the result of every experiment that somebody met; experiment -> users. None: costs nothing.
+
+    `sample_size`: users that an experiment asks for in each variant, unless it says otherwise.
+    """
     manifest = current_manifest(home)
     if manifest is None or manifest.data_until is None or not manifest.rows.get(MART):
         return {}
@@ -70,7 +72,7 @@ def publish_results(
     users: dict[str, int] = {}
     for experiment_id in exposed_experiments(home):
         frame = user_frame(home, experiment_id, metrics)
-        design = design_of(experiment_id, frame, definitions.get(experiment_id), metrics)
+        design = design_of(experiment_id, frame, definitions.get(experiment_id), metrics, sample_size)
         if len(design.shares) < 2:
             continue
         frame = with_features(store, frame)
@@ -188,6 +190,7 @@ def design_of(
     frame: pd.DataFrame,
     definition: Mapping[str, Any] | None,
     metrics: Sequence[Metric],
+    sample_size: int,
 ) -> Design:
     """What was decided beforehand; of an experiment that is defined elsewhere, what its exposures show."""
     from training.experiments.metrics import GUARDRAILS, by_name
@@ -203,7 +206,7 @@ def design_of(
             {name: weight / total for name, weight in weights.items() if weight > 0},
             tuple(known[name] for name in definition["metrics"]),
             guardrails,
-            int(definition.get("sample_size") or DEFAULT_SAMPLE),
+            int(definition.get("sample_size") or sample_size),
             str(definition.get("mode") or "fixed"),
         )
     names = sorted(frame["variant"].unique(), key=lambda name: (name not in ("control", HELD_OUT), name))
@@ -214,6 +217,7 @@ def design_of(
         {str(name): float(logged[name]) for name in names},
         tuple(known[name] for name in chosen),
         guardrails,
+        sample_size,
     )
 
 

@@ -66,6 +66,9 @@ VARIABLES = (
         "0",
         "share of active customers whose lists a refused challenger drafts too, 0 to 0.5",
     ),
+    Variable(
+        "AB_TEST_SAMPLE_SIZE", "1000", "visitors that an experiment asks for in each variant, 10 to 100000000"
+    ),
     Variable("ATTUNE_SEED", "42", "seed of every fit"),
     Variable("ATTUNE_KEEP_RELEASES", "5", "releases kept on disk, 2 to 100"),
     Variable("ATTUNE_RETENTION", "", "YAML file with the days that data is kept; unset: built-in ones"),
@@ -141,6 +144,7 @@ class Settings:
     smtp_url: str = ""
     mail_from: str = DEFAULTS["ATTUNE_MAIL_FROM"]
     interleaved_share: float = 0.0
+    ab_test_sample_size: int = 1000
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -175,6 +179,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         smtp_url=_address(env, "ATTUNE_SMTP_URL", smtp_remedy),
         mail_from=_text(env, "ATTUNE_MAIL_FROM"),
         interleaved_share=_number(env, "ATTUNE_INTERLEAVED_SHARE", 0.0, 0.5),
+        ab_test_sample_size=_whole(env, "AB_TEST_SAMPLE_SIZE", 10, 100_000_000),
     )
 
 

@@ -26,7 +26,8 @@ def experiment_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
 
         started = monotonic()
         with workspace.writing() as home:
-            users = publish_results(home, features, workspace.settings.operational_url)
+            settings = workspace.settings
+            users = publish_results(home, features, settings.operational_url, settings.ab_test_sample_size)
         return dg.MaterializeResult(
             metadata={
                 "experiments": len(users),

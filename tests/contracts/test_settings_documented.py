@@ -77,6 +77,7 @@ def test_the_serving_and_the_run_agree_on_what_both_read() -> None:
         service.redis_url,
         service.log_level,
     )
+    assert run.ab_test_sample_size == service.ab_test_sample_size
 
 
 def test_every_documented_variable_is_explained_above_it() -> None:

@@ -73,7 +73,7 @@ def result(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> 
     publish_marts(home, sorted(landed_days(home)), full=True)
     features = Features(read_settings({"ATTUNE_HOME": str(home.root)}))
     apply_definitions(features.open())
-    users = publish_results(home, features, sa.engine.make_url(f"sqlite:///{home.operational_db}"), 100)
+    users = publish_results(home, features, sa.engine.make_url(f"sqlite:///{home.operational_db}"), 1000, 100)
     assert users == {"x": USERS}
     return dict(json.loads(home.experiment_result("x").read_text()))
 
@@ -111,5 +111,5 @@ def test_features_of_before_the_exposure_are_covariates_and_segments(result: Res
 def test_nothing_is_read_where_nobody_met_an_experiment(tmp_path: Path) -> None:
     home = Home(tmp_path)
     features = Features(read_settings({"ATTUNE_HOME": str(tmp_path)}))
-    assert publish_results(home, features, sa.engine.make_url("sqlite://")) == {}
+    assert publish_results(home, features, sa.engine.make_url("sqlite://"), 1000) == {}
     assert not home.experiment_results.exists()

@@ -34,6 +34,7 @@ def test_blank_means_unset() -> None:
         ("PORT", "0", "1 to 65535"),
         ("ATTUNE_WORKERS", "65", "1 to 64"),
         ("ATTUNE_SEED", "-1", "0 to 2147483647"),
+        ("AB_TEST_SAMPLE_SIZE", "9", "10 to 100000000"),
         ("ATTUNE_FIRST_DAY", "01/02/2020", "2000-01-01"),
         ("ATTUNE_SCHEDULE", "daily", "five cron fields"),
         ("ATTUNE_SOURCE", "tabular,simulator", "event_log"),

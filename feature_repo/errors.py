@@ -6,6 +6,7 @@ FeatureError
 ├── MissingSource           the Parquet files behind a view are not there
 ├── WrongColumns            rows to publish lack a column of their view, or have one more
 ├── DuplicateRows           two published rows of one entity and instant
+├── UnusableDatabase        DATABASE_URL names no database that can be used
 ├── MissingInput            a value that a derivation needs was not handed in
 ├── DeliveryError           a mail server or a webhook did not take what was sent
 └── OnlineStoreUnavailable  the online store cannot be read or written
@@ -90,6 +91,18 @@ class OnlineStoreUnavailable(FeatureError):
     def __init__(self, store: str, problem: str) -> None:
         super().__init__(f"online store {store} is not available: {problem}")
         self.store = store
+
+
+class UnusableDatabase(FeatureError):
+    """An address of the operational store that names no database of a kind that is installed.
+
+    `shown` is what of the address may be shown: neither user nor password nor options.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self.remedy = "use postgresql://user:password@host:port/database, or sqlite:////path/to/file"
+        super().__init__(f"DATABASE_URL={shown!r} cannot be used: {self.remedy}")
 
 
 class DeliveryError(FeatureError):

@@ -15,7 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from feature_repo.errors import UnusableDatabase
 from feature_repo.layout import Home
+
+DRIVERS = ("postgresql+psycopg2", "sqlite", "sqlite+pysqlite")
 
 metadata = sa.MetaData()
 """Every table of the operational store; the service's own are in `serving.store`."""
@@ -86,14 +89,27 @@ salts = sa.Table(
 def operational_url(home: Home, database_url: str | None = None) -> sa.URL:
     """DATABASE_URL if there is one, with the driver that is installed; else the SQLite file of the home.
 
-    Raises `sqlalchemy.exc.ArgumentError` for an address that is none.
+    Raises `UnusableDatabase` for what is neither a database in PostgreSQL nor an SQLite file.
     """
     if not database_url:
         return sa.URL.create("sqlite", database=str(home.operational_db))
-    url = sa.make_url(database_url)
+    try:
+        url = sa.make_url(database_url)
+    except (sa.exc.ArgumentError, ValueError):  # a port that is no number is a plain ValueError
+        raise UnusableDatabase(_shown(database_url)) from None
     if url.drivername in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg2")
+        url = url.set(drivername="postgresql+psycopg2")
+    in_memory = url.get_backend_name() == "sqlite" and url.database == ":memory:"
+    if url.drivername not in DRIVERS or not url.database or in_memory:
+        bare = url.set(username=None, password=None, query={})
+        raise UnusableDatabase(bare.render_as_string())
     return url
+
+
+def _shown(address: str) -> str:
+    """What is surely no secret of an address that cannot be parsed: its host, or the word it begins with."""
+    _, at, place = address.partition("?")[0].rpartition("@")
+    return place if at else place.partition(":")[0]
 
 
 def open_engine(url: sa.URL, writes: bool = False, **options: Any) -> sa.Engine:

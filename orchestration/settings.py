@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
 
+from feature_repo.errors import UnusableDatabase
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from feature_repo.mail import smtp_remedy
@@ -313,12 +313,9 @@ def _file(env: Mapping[str, str], name: str) -> Path | None:
 
 def _database_url(env: Mapping[str, str], home: Home) -> sa.URL:
     try:
-        url = operational_url(home, _text(env, "DATABASE_URL"))
-    except ArgumentError:
-        url = None
-    if url is None or url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise SettingsError("DATABASE_URL cannot be used: use postgresql://user:password@host:port/database.")
-    return url
+        return operational_url(home, _text(env, "DATABASE_URL"))
+    except UnusableDatabase as error:
+        raise SettingsError(f"{error}.") from None
 
 
 def _redis_url(env: Mapping[str, str]) -> str | None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
-
+from feature_repo.errors import UnusableDatabase
 from feature_repo.event_log import operational_url
 from feature_repo.layout import Home
 from feature_repo.mail import smtp_remedy
@@ -23,7 +22,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 RELEASE_SOURCES = ("auto", "home", "bento")
 CLOCKS = ("release", "wall")
 CONSENT_MODELS = ("opt_out", "opt_in")
-DATABASE_DRIVERS = ("postgresql+psycopg2", "sqlite", "sqlite+pysqlite")
 # Feature flag -> its variable and its default; `serving.flags` says what each one switches.
 FLAGS = {
     "behavioral_tracking": ("ENABLE_BEHAVIORAL_TRACKING", True),
@@ -264,13 +262,8 @@ def _database_url(env: Mapping[str, str]) -> str | None:
     text = _text(env, "DATABASE_URL", "")
     if not text:
         return None
-    allowed = "use postgresql://user:password@host:port/database, or sqlite:////path/to/file"
     try:
-        url = operational_url(Home(Path()), text)
-    except (sa.exc.ArgumentError, ValueError):  # a port that is no number is a plain ValueError
-        raise InvalidSetting("DATABASE_URL", text.rpartition("@")[2], allowed) from None
-    in_memory = url.get_backend_name() == "sqlite" and url.database == ":memory:"
-    if url.drivername not in DATABASE_DRIVERS or not url.database or in_memory:
-        shown = url.set(username=None, password=None).render_as_string()
-        raise InvalidSetting("DATABASE_URL", shown, allowed)
+        operational_url(Home(Path()), text)
+    except UnusableDatabase as error:
+        raise InvalidSetting("DATABASE_URL", error.shown, error.remedy) from None
     return text

@@ -16,6 +16,20 @@ from feature_repo.layout import Home
 from serving.store import all_tables
 from serving.store.decisions import decisions
 
+# What DATABASE_URL may not be, for a run and for the service alike.
+UNUSABLE_DATABASES = (
+    "localhost:5432/shop",
+    "db.example.org:secret",
+    "mysql://anna:secret@host/shop",
+    "postgresql://anna:secret@host",
+    "postgresql://host?password=secret",
+    "postgresql+asyncpg://anna:secret@host/shop",
+    "postgresql://anna:secret@host:port/shop",
+    "postgresql://host:port/shop?password=secret",
+    "sqlite://",
+    "sqlite:///:memory:",
+)
+
 
 class OperationalStore:
     """The store of a home; the tables are there when this is."""

@@ -8,6 +8,7 @@ import pytest
 from orchestration import retention
 from orchestration.errors import SettingsError
 from orchestration.settings import DEFAULTS, VARIABLES, process_environment, read_settings
+from tests.operational_store import UNUSABLE_DATABASES
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -81,14 +82,18 @@ def test_a_source_of_files_and_the_event_log_may_be_read_together() -> None:
         read_settings({"ATTUNE_SOURCE": "event_log", "ATTUNE_SOURCE_PATH": "/drops"})
 
 
-def test_a_database_address_that_is_none_is_refused_without_showing_it() -> None:
+def test_a_database_is_opened_with_the_driver_that_is_installed() -> None:
     url = read_settings({"DATABASE_URL": "postgres://me:pw@db:5432/attune"}).operational_url
     assert url.drivername == "postgresql+psycopg2"
-    for wrong in ("db.example.org:secret", "mysql://me:secret@db/x"):
-        with pytest.raises(SettingsError) as caught:
-            read_settings({"DATABASE_URL": wrong})
-        assert "DATABASE_URL" in str(caught.value)
-        assert "secret" not in str(caught.value)
+    assert read_settings({"DATABASE_URL": "sqlite:////data/a.db"}).operational_url.database == "/data/a.db"
+
+
+@pytest.mark.parametrize("url", UNUSABLE_DATABASES)
+def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="use postgresql://user:password@host:port/database") as caught:
+        read_settings({"DATABASE_URL": url})
+    assert str(caught.value).startswith("DATABASE_URL='")
+    assert "secret" not in str(caught.value)
 
 
 def test_the_redis_password_is_filled_in_and_never_shown() -> None:

@@ -7,6 +7,7 @@ import pytest
 from serving.__main__ import arguments, environment
 from serving.errors import InvalidSetting
 from serving.settings import read_settings
+from tests.operational_store import UNUSABLE_DATABASES
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -54,18 +55,7 @@ def test_the_redis_password_is_filled_in_and_never_shown() -> None:
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "localhost:5432/shop",
-        "mysql://anna:secret@host/shop",
-        "postgresql://anna:secret@host",
-        "postgresql+asyncpg://anna:secret@host/shop",
-        "postgresql://anna:secret@host:port/shop",
-        "sqlite://",
-        "sqlite:///:memory:",
-    ],
-)
+@pytest.mark.parametrize("url", UNUSABLE_DATABASES)
 def test_a_database_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(InvalidSetting) as refused:
         read_settings({"DATABASE_URL": url})

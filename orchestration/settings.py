@@ -256,12 +256,21 @@ def _day(env: Mapping[str, str], name: str) -> date:
 
 def _cron(env: Mapping[str, str], name: str) -> str:
     text = _text(env, name)
-    if len(text.split()) != 5:
+    if len(text.split()) != 5 or not _is_cron(text):
         raise SettingsError(
             f"{name}={text!r} cannot be used: use five cron fields (minute hour day month weekday), "
             "such as '0 3 * * *'."
         )
     return text
+
+
+def _is_cron(text: str) -> bool:
+    """Whether Dagster takes it; asked only for what somebody set, for Dagster is slow to import."""
+    if text == DEFAULTS["ATTUNE_SCHEDULE"]:
+        return True
+    from dagster._utils.schedules import is_valid_cron_schedule
+
+    return is_valid_cron_schedule(text)
 
 
 def _sources(env: Mapping[str, str]) -> tuple[tuple[str, ...], Path | None]:

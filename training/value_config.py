@@ -204,8 +204,11 @@ class SegmentConfig:
     churned_from: float = 0.85
 
     def __post_init__(self) -> None:
+        _require(0 < self.value_high < float("inf"), "value_high", self.value_high, "use a number above 0")
         _require(0 <= self.value_low < self.value_high, "value_low", self.value_low, "use 0 up to value_high")
-        ordered = 0.0 < self.at_risk_from < self.churned_from <= 1.0
+        is_share = 0.0 < self.churned_from <= 1.0
+        _require(is_share, "churned_from", self.churned_from, "use a probability above 0 up to 1")
+        ordered = 0.0 < self.at_risk_from < self.churned_from
         _require(ordered, "at_risk_from", self.at_risk_from, "use a probability below churned_from")
 
     def to_dict(self) -> dict[str, Any]:

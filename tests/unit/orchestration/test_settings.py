@@ -38,10 +38,20 @@ def test_blank_means_unset() -> None:
         ("AB_TEST_SAMPLE_SIZE", "9", "10 to 100000000"),
         ("ATTUNE_FIRST_DAY", "01/02/2020", "2000-01-01"),
         ("ATTUNE_SCHEDULE", "daily", "five cron fields"),
+        ("ATTUNE_SCHEDULE", "a b c d e", "five cron fields"),
+        ("ATTUNE_SCHEDULE", "0 25 * * *", "five cron fields"),
+        ("ATTUNE_SCHEDULE", "0 3 30 2 *", "five cron fields"),
         ("ATTUNE_SOURCE", "tabular,simulator", "event_log"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("REDIS_URL", "http://cache", "redis://"),
+        ("ATTUNE_VALUE_HIGH", "nan", "use a number above 0"),
+        ("ATTUNE_VALUE_HIGH", "inf", "use a number above 0"),
         ("ATTUNE_VALUE_LOW", "2000", "use 0 up to ATTUNE_VALUE_HIGH"),
+        ("ATTUNE_VALUE_LOW", "nan", "use 0 up to ATTUNE_VALUE_HIGH"),
+        ("ATTUNE_AT_RISK_FROM", "nan", "a probability below ATTUNE_CHURNED_FROM"),
+        ("ATTUNE_CHURNED_FROM", "2", "a probability above 0 up to 1"),
+        ("ATTUNE_CHURNED_FROM", "nan", "a probability above 0 up to 1"),
+        ("ATTUNE_SAVE_RATE", "inf", "a share above 0 up to 1"),
         ("ATTUNE_CHURNED_FROM", "likely", "use a number"),
         ("ATTUNE_SAVE_RATE", "1.5", "a share above 0 up to 1"),
         ("ATTUNE_SAVE_COST", "nan", "0 or more"),
@@ -56,6 +66,10 @@ def test_a_wrong_value_names_the_variable_the_value_and_the_allowed_ones(
     assert repr(value) in str(caught.value)
     assert allowed in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_schedule_that_dagster_takes_is_taken() -> None:
+    assert read_settings({"ATTUNE_SCHEDULE": "*/30 6-22 * * MON-FRI"}).schedule == "*/30 6-22 * * MON-FRI"
 
 
 def test_an_unknown_source_names_the_known_ones() -> None:

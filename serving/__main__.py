@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from serving.access.keys import read_keys
-from serving.errors import InvalidSetting, ServingError
+from serving.errors import InvalidSetting, ServingError, end_command
 from serving.settings import Settings, read_settings
 
 SERVICE = "serving.service:Personalization"
@@ -23,7 +23,7 @@ def main() -> None:
         read_keys(settings.api_keys_file)
         check_port(settings.host, settings.port)
     except ServingError as error:
-        sys.exit(f"error: {error}")
+        end_command(error)
     command = [sys.executable, "-m", "bentoml", "serve", SERVICE, *arguments(settings)]
     os.execve(sys.executable, command, dict(os.environ) | environment(settings, dict(os.environ)))
 

@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serving.errors import InvalidDeclarations
+from serving.errors import InvalidDeclarations, NotDeclared
+
+
+class HasName(Protocol):
+    """A definition with a name of its own."""
+
+    name: str
+
 
 Model = TypeVar("Model", bound=BaseModel)
+Definition = TypeVar("Definition", bound=HasName)
 
 
 def read_list(
@@ -57,6 +65,14 @@ def read_list(
         if one in names[:place]:
             line = _line(root, [key, place, name])
             raise error_type(path.name, line, f"{name}={one!r} cannot be used: it stands above already")
+    return found
+
+
+def named(declared: Sequence[Definition], kind: str, name: str | None, path: Path) -> Definition:
+    """The definition of this name; raises `NotDeclared` with those that there are."""
+    found = next((each for each in declared if each.name == name), None)
+    if found is None:
+        raise NotDeclared(kind, name, [each.name for each in declared], path.name)
     return found
 
 

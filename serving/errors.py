@@ -1,4 +1,4 @@
-"""What can go wrong in serving, with the status that HTTP clients see.
+"""What can go wrong in serving, with the status that HTTP clients see and the exit code of a command.
 
 ServingError
 ├── InvalidSetting      an environment variable has a value that cannot be used; the start is refused
@@ -9,7 +9,8 @@ ServingError
 ├── StoreUnavailable    503: the operational store does not answer; come again in a second
 ├── InvalidDeclarations campaigns.yaml or journeys.yaml cannot be used; names line, field, value and remedy
 │   └── InvalidExperiments  experiments.yaml: the start is refused, or what was in force stays
-├── NothingToSend       a campaign needs what is not there yet: a declaration, the customers, a way to send
+├── NothingToSend       404: a campaign needs what is not there yet: the customers, a way to send
+├── NotDeclared         404: no campaign or journey of this name
 ├── UnknownExperiment   404: no experiment has this id
 ├── ExperimentConflict  409: an experiment does not fit beside the others, or may not be changed so
 ├── EventIdTaken        409: another event has this id
@@ -24,19 +25,33 @@ ServingError
 └── UndeclaredAccess    a route says not who may call it; the start is refused
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import ClassVar, NoReturn
 
 
 class ServingError(Exception):
-    """Base of every error that serving raises on purpose: the HTTP status and headers that it becomes."""
+    """Base of every error that serving raises on purpose: the HTTP status and headers that it becomes.
+
+    `exit_code`: of a command that it ends, as docs/troubleshooting.md lists them.
+    """
 
     status = 500
     headers: Mapping[str, str] = MappingProxyType({})
+    exit_code: ClassVar[int] = 1
+
+
+def end_command(error: ServingError) -> NoReturn:
+    """Ends a command: the error as one line on stderr, and its exit code."""
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    sys.exit(error.exit_code)
 
 
 class InvalidSetting(ServingError):
     """An environment variable has a value that cannot be used."""
+
+    exit_code = 2
 
     def __init__(self, name: str, value: str, allowed: str) -> None:
         super().__init__(f"{name}={value!r} cannot be used: {allowed}")
@@ -48,6 +63,7 @@ class NoRelease(ServingError):
     """There is nothing to serve yet."""
 
     status = 503
+    exit_code = 5
 
     def __init__(self, looked_in: Iterable[str]) -> None:
         places = " and ".join(looked_in)
@@ -61,6 +77,7 @@ class UnusableRelease(ServingError):
     """The release to serve exists but cannot be read whole."""
 
     status = 503
+    exit_code = 5
 
     def __init__(self, release_id: str, problem: str) -> None:
         super().__init__(f"release {release_id} cannot be served: {problem}")
@@ -118,9 +135,25 @@ class InvalidExperiments(InvalidDeclarations):
 
 
 class NothingToSend(ServingError):
-    """A campaign or journey needs what is not there yet, or is not there itself."""
+    """A campaign or journey needs what is not there yet."""
 
     status = 404
+    exit_code = 5
+
+
+class NotDeclared(ServingError):
+    """No campaign or journey has this name, or none is given."""
+
+    status = 404
+    exit_code = 2
+
+    def __init__(self, kind: str, name: str | None, known: Iterable[str], file: str) -> None:
+        names = ", ".join(known)
+        problem = f"{kind}={name!r} is not declared" if name else f"the name of a {kind} is missing"
+        if names:
+            super().__init__(f"{problem}; use one of {names}")
+        else:
+            super().__init__(f"no {kind} is declared; write {file} in ATTUNE_HOME (docs/marketers.md)")
 
 
 class UnknownExperiment(ServingError):

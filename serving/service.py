@@ -19,7 +19,7 @@ from serving.api.answers import JsonAnswer
 from serving.api.application import connect, create_application
 from serving.api.schemas.common import CustomerId, Limit
 from serving.api.schemas.recommendations import MAX_BATCH_CUSTOMERS
-from serving.errors import ServingError
+from serving.errors import ServingError, end_command
 from serving.experiments.file import read_experiments
 from serving.logs import configure_logs
 from serving.people.permissions import Signals
@@ -62,7 +62,7 @@ class Personalization:
             read_experiments(settings.home.experiments_file)
             read_release(find_release(settings, bento_model()))
         except ServingError as error:
-            sys.exit(f"error: {error}")
+            end_command(error)
 
     @bentoml.on_startup
     async def start(self) -> None:

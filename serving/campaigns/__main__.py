@@ -12,18 +12,18 @@ Prints one JSON object, `diagram` its text.
 import argparse
 import asyncio
 import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 from serving.campaigns.definitions import Campaign, read_campaigns
-from serving.errors import NothingToSend, ServingError
+from serving.declared import named
+from serving.errors import ServingError, end_command
 from serving.logs import configure_logs
 from serving.settings import Settings, read_settings
 
 
 def main() -> None:
-    """Parse, do, print; what can be expected to fail is one line and exit code 1."""
+    """Parse, do, print; what can be expected to fail is one line and an exit code."""
     parser = argparse.ArgumentParser(prog="attune campaign", description="Campaigns and journeys.")
     parser.add_argument("action", choices=("run", "daily", "send", "list", "diagram"))
     parser.add_argument("name", nargs="?")
@@ -36,15 +36,15 @@ def main() -> None:
         configure_logs(settings.log_level)
         print(answer(settings, asked.action, asked.name, asked.send))  # noqa: T201 (a command's answer)
     except ServingError as error:
-        sys.exit(f"error: {error}")
+        end_command(error)
 
 
 def answer(settings: Settings, action: str, name: str | None, send: bool) -> str:
     """What the command prints."""
     if action == "diagram":
-        from serving.campaigns.journeys import diagram, named, read_journeys
+        from serving.campaigns.journeys import diagram, named_journey
 
-        return diagram(named(read_journeys(settings.home), name))
+        return diagram(named_journey(settings.home, name))
     work = {"run": _run, "daily": _daily, "send": _send, "list": _list}[action]
     found = asyncio.run(work(settings, name, send))
     return json.dumps(found, indent=2, default=str)
@@ -80,12 +80,8 @@ async def _list(settings: Settings, name: str | None, send: bool) -> dict[str, A
 
 
 def _named(settings: Settings, name: str | None) -> Campaign:
-    campaigns = read_campaigns(settings.home.campaigns_file)
-    found = next((each for each in campaigns if each.name == name), None)
-    if found is None:
-        known = ", ".join(each.name for each in campaigns) or "none"
-        raise NothingToSend(f"campaign={name!r} is not in {settings.home.campaigns_file}; it has {known}")
-    return found
+    file = settings.home.campaigns_file
+    return named(read_campaigns(file), "campaign", name, file)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ from feature_repo.layout import Home
 from serving.api.schemas.closed import Closed
 from serving.campaigns.definitions import JOURNEY, Audience, Campaign, Conditions, Name, read_campaigns
 from serving.campaigns.planning import WRITE_SECONDS, Planner, Row, read_customers, stored
-from serving.declared import read_list
-from serving.errors import InvalidDeclarations, NothingToSend
+from serving.declared import named, read_list
+from serving.errors import InvalidDeclarations
 from serving.store import campaigns as store
 
 MAX_JOURNEYS = 100
@@ -219,13 +219,9 @@ def read_journeys(home: Home) -> list[Journey]:
     return journeys
 
 
-def named(journeys: Sequence[Journey], name: str | None) -> Journey:
-    """The journey of this name; raises `NothingToSend` with those that there are."""
-    found = next((each for each in journeys if each.name == name), None)
-    if found is None:
-        known = ", ".join(each.name for each in journeys) or "none"
-        raise NothingToSend(f"journey={name!r} is not declared; there is {known}")
-    return found
+def named_journey(home: Home, name: str | None) -> Journey:
+    """The journey of this name; raises `NotDeclared` with those that there are."""
+    return named(read_journeys(home), "journey", name, home.journeys_file)
 
 
 def diagram(journey: Journey, counts: Mapping[str, int] | None = None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from feature_repo.layout import Home
 from serving.campaigns.definitions import read_campaigns
-from serving.campaigns.journeys import diagram, named, read_journeys
+from serving.campaigns.journeys import diagram, named_journey, read_journeys
 from serving.store import campaigns as store
 from serving.store.database import Database
 
@@ -40,7 +40,7 @@ class Campaigns:
         }
 
     async def diagram(self, name: str) -> str:
-        """A journey for Mermaid, with how many customers are in each state. Raises `NothingToSend`."""
-        journey = named(await asyncio.to_thread(read_journeys, self._home), name)
+        """A journey for Mermaid, with how many customers are in each state. Raises `NotDeclared`."""
+        journey = await asyncio.to_thread(named_journey, self._home, name)
         customers = await self._database.read(store.journey_counts)
         return diagram(journey, customers.get(name, {}))

@@ -96,5 +96,5 @@ def test_a_start_off_loopback_without_keys_is_refused_in_one_line(tmp_path: Path
             timeout=60,
             check=False,
         )
-        assert started.returncode == 1
+        assert started.returncode == 2
         assert words in started.stderr and len(started.stderr.splitlines()) == 1, started.stderr

@@ -290,7 +290,7 @@ def test_a_journey_moves_each_customer_once(tmp_path: Path) -> None:
         drawn = await running.client.get("/api/v1/journeys/hello/diagram")
         assert "s2: pause - wait 3 days (1)" in drawn.text
         unknown = await running.client.get("/api/v1/journeys/bye/diagram")
-        assert (unknown.status_code, "there is hello" in unknown.json()["detail"]) == (404, True)
+        assert (unknown.status_code, "use one of hello" in unknown.json()["detail"]) == (404, True)
 
     asyncio.run(_within(scenario))
 

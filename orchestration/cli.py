@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestration.garbage import collect_rarely
+from orchestration.kinds import KINDS
 
 if TYPE_CHECKING:
     from orchestration.settings import Settings
@@ -194,7 +195,7 @@ def rollback(
 
 @app.command()
 def promote(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="collaborative, clv or churn.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")],
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides this.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; a tag of the version in MLflow.")],
     version: Annotated[

@@ -17,8 +17,8 @@ import pandas as pd
 from feature_repo.layout import Home
 from orchestration.data import Data
 from orchestration.drift_reports import DriftReport, clicks, items_per_user
+from orchestration.kinds import KINDS
 from orchestration.resources import Features, Models
-from orchestration.status import KINDS
 from training.churn import churned
 from training.dataset import SPEND_NEXT, realized
 from training.drift import Drift, DriftConfig, compare, compare_outcome, expanded, numbers

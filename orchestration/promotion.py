@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.layout import Home
 from orchestration.completion import note_released
 from orchestration.errors import GateRefused, NothingToDo, UnknownRelease, WrongRequest
+from orchestration.kinds import KINDS
 from orchestration.resources import Features, Models, erased_now
 from orchestration.settings import Settings
-from orchestration.status import KINDS
 from training.artifacts import (
     BrokenRelease,
     Manifest,

@@ -27,6 +27,7 @@ from orchestration.completion import (
 )
 from orchestration.data import Data
 from orchestration.errors import GateRefused, NothingToDo
+from orchestration.kinds import KINDS
 from orchestration.resources import Models
 from orchestration.training_runs import FEATURE_SERVICES, read_categories
 from training import bundles
@@ -59,7 +60,6 @@ SERVICE = "serving.service:Personalization"
 SHIPPED = ("serving", "training", "feature_repo")
 LOCK, README = "requirements.lock", "README.md"
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("collaborative", "clv", "churn", "next_purchase")
 
 
 def build_release(data: Data, models: Models) -> Manifest:

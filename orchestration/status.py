@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.layout import Home
 from orchestration.completion import is_complete
+from orchestration.kinds import KINDS
 from orchestration.landed import landing_summary
 from orchestration.lock import holder
 from orchestration.marts import current_manifest, dirty_days
@@ -15,8 +16,6 @@ from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from orchestration.run import RunResult
-
-KINDS = ("collaborative", "clv", "churn", "next_purchase")
 
 
 def read_status(settings: Settings) -> dict[str, Any]:

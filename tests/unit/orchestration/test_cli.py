@@ -50,6 +50,11 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in result.output
 
 
+def test_promote_names_every_kind_of_model() -> None:
+    told = " ".join(CliRunner().invoke(app, ["promote", "--help"]).output.replace("│", " ").split())
+    assert "collaborative, clv, churn or next_purchase" in told
+
+
 def test_help_is_quick_for_nothing_heavy_is_imported() -> None:
     script = (
         "import sys, orchestration.cli as cli\n"

@@ -1,8 +1,11 @@
 """The command line: help, usage, one-line errors and exit codes. No pipeline runs here."""
 
 import json
+import re
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
@@ -22,7 +25,8 @@ from orchestration.errors import (
     SourceMissing,
 )
 from orchestration.landing import Keeping, land_days
-from orchestration.settings import QUIET
+from orchestration.processes import LOOPBACK, PortInUse, check_port, serving_environment
+from orchestration.settings import QUIET, read_settings
 from tests.factories import ListSource, view
 from training.errors import BrokenRelease
 
@@ -139,6 +143,19 @@ def test_a_wrong_environment_value_stops_the_start(tmp_path: Path) -> None:
 
 def test_serving_without_a_release_names_the_remedy(tmp_path: Path) -> None:
     assert_one_line(attune(tmp_path, "serve"), 5, "no release", "attune demo")
+
+
+def test_the_page_on_troubles_quotes_why_nothing_is_served(tmp_path: Path) -> None:
+    with pytest.raises(NothingToDo) as nothing:
+        serving_environment(read_settings({"ATTUNE_HOME": str(tmp_path)}))
+    with closing(socket.socket()) as taken, pytest.raises(PortInUse) as in_use:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        check_port(LOOPBACK, taken.getsockname()[1], "")
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    headings = [heading.strip(".").split(" ... ") for heading in re.findall(r"^\*\*(.+?)\*\*", page, re.M)]
+    for printed in (str(nothing.value), str(in_use.value)):
+        assert any(all(part.strip(". ") in printed for part in parts) for parts in headings), printed
 
 
 def test_an_unknown_source_names_the_known_ones(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def read_list(
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise error_type(path.name, None, f"the file cannot be read ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else error  # the rest would name the path
+        raise error_type(path.name, None, f"the file cannot be read ({reason})") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)

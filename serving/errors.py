@@ -98,14 +98,16 @@ class UnusableStore(ServingError):
 
 
 class NoTables(ServingError):
-    """No run published tables in this home yet."""
+    """No run published tables in this home yet. `place`: where they were looked for, for logs."""
 
     status = 503
 
     def __init__(self, place: str) -> None:
         super().__init__(
-            f"no tables are published in {place}: make them with `attune run --source NAME --path DIR`"
+            "no tables are published yet: make them with `attune run --source NAME --path DIR`,"
+            " in the home of this service"
         )
+        self.place = place
 
 
 class StoreUnavailable(ServingError):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from feature_repo.layout import Home
 from serving.features import FeatureReader
 from serving.releases import ReleaseHolder
 from serving.store.database import Database
@@ -18,9 +19,13 @@ class Operations:
         releases: ReleaseHolder,
         store_kind: str,
         database: Database,
+        home: Home,
         asks_for_keys: bool = False,
     ) -> None:
         self._database = database
+        # Longest first: the home may be a link.
+        roots = {f"{root}/" for root in (home.root, home.root.resolve())}
+        self._roots = sorted(roots, key=len, reverse=True)
         self._access = "keys" if asks_for_keys else "this machine only"
         self._reader = reader
         self._releases = releases
@@ -42,7 +47,7 @@ class Operations:
                 "loaded_at": release.loaded_at.isoformat(),
                 "code_version": manifest.code_version,
                 "failed_release": failure.release_id if failure else None,
-                "failed_because": failure.problem if failure else None,
+                "failed_because": self._told(failure.problem) if failure else None,
             },
             "model_versions": release.model_versions,
             "access": self._access,
@@ -50,7 +55,7 @@ class Operations:
                 "reachable": store.is_reachable,
                 "kind": self._store_kind,
                 "circuit": store.circuit,
-                "last_failure": store.last_failure,
+                "last_failure": self._told(store.last_failure),
                 "hung_threads": store.hung_threads,
             },
             "database": {
@@ -61,3 +66,9 @@ class Operations:
             },
             "uptime_seconds": round(time.monotonic() - self._started, 3),
         }
+
+    def _told(self, problem: str | None) -> str | None:
+        """A problem for clients: which file of the home, not where on this machine; the logs say that."""
+        for root in self._roots:
+            problem = problem and problem.replace(root, "")
+        return problem

@@ -161,7 +161,7 @@ async def open_runtime(
     known = Sources(live, history, insights, customers.read, preferences.read, tombstones.is_erased)
     profiles = Profiles(reader, releases, view, known, metrics, settings.clock == "wall")
     store_kind = "redis" if settings.redis_url else "sqlite"
-    operations = Operations(reader, releases, store_kind, database, bool(keys))
+    operations = Operations(reader, releases, store_kind, database, settings.home, bool(keys))
     await tombstones.start()
     await consent.start()
     analytics = Analytics(settings.home, releases, database, metrics)

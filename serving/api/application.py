@@ -1,5 +1,6 @@
 """The FastAPI application that BentoML mounts: routes in one list, errors in one shape."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -37,10 +38,12 @@ from serving.api import (
     tracking,
 )
 from serving.api.answers import JsonAnswer
-from serving.errors import ServingError
+from serving.errors import NoTables, ServingError
 from serving.logs import REQUEST_ID
 from serving.requests import failure_text
 from serving.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """Personalized answers for a shop's applications.
 
@@ -146,6 +149,8 @@ async def _refuse(_: Request, error: Exception) -> JsonAnswer:
 
 async def _explain(_: Request, error: Exception) -> JsonAnswer:
     assert isinstance(error, ServingError)
+    if isinstance(error, NoTables):
+        logger.warning("no tables are published", extra={"place": error.place})
     return JsonAnswer({"detail": str(error)}, status_code=error.status, headers=dict(error.headers))
 
 

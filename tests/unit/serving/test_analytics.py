@@ -400,8 +400,10 @@ def test_served_bundles_are_shown_by_type(tmp_path: Path) -> None:
 
 def test_without_tables_the_remedy_is_named(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, _: Database) -> None:
-        with pytest.raises(NoTables, match="attune run"):
+        with pytest.raises(NoTables, match="attune run") as refused:
             await analytics.overview(Question())
+        assert str(tmp_path) not in str(refused.value)
+        assert refused.value.place.startswith(str(tmp_path))
 
     run(tmp_path, scenario, has_tables=False)
 

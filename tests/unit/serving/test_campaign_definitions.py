@@ -58,6 +58,15 @@ def test_two_campaigns_of_one_name_are_refused(tmp_path: Path) -> None:
         read_campaigns(path)
 
 
+def test_a_file_that_cannot_be_read_is_named_without_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "campaigns.yaml").mkdir()
+    with pytest.raises(
+        InvalidDeclarations, match=r"campaigns.yaml: the file cannot be read \(Is a"
+    ) as refused:
+        read_campaigns(tmp_path / "campaigns.yaml")
+    assert str(tmp_path) not in str(refused.value)
+
+
 def test_a_home_without_campaigns_has_none(tmp_path: Path) -> None:
     assert read_campaigns(tmp_path / "campaigns.yaml") == []
 

@@ -5,7 +5,7 @@ thousand events. The stock SQLite storage opens a database, compiles the stateme
 twice for each of them: 15 assets over 365 days took 128 s on two cores (23 ms an event). This subclass keeps
 the connections open, commits without a sync for each event (the log is history, never the state that a run
 resumes from), and writes the batches that Dagster hands over (`DAGSTER_EVENT_BATCH_SIZE`, set by
-`orchestration.settings.wire_environment`) in one transaction each: the same run takes under 10 s.
+`orchestration.settings.process_environment`) in one transaction each: the same run takes under 10 s.
 
 `dagster.yaml` names this class; a team replaces it by PostgreSQL there.
 """

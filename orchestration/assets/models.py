@@ -133,7 +133,7 @@ def model_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
 
     collaborative = trainer(
         COLLABORATIVE,
-        "ALS with fold-in, blended with buying again; measured on a global time split.",
+        "Candidates of many sources, ordered by a ranker; measured on a global time split.",
         [MARTS],
     )
     clv = trainer(

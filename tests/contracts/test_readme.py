@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from feature_repo.erasure import STORES
 from orchestration.cli import app
 from serving.api.application import create_application
 from tests.contracts.repository import ROOT
@@ -82,6 +83,37 @@ def test_every_folder_of_the_table_exists() -> None:
     folders = re.findall(r"^\| \[([a-z_]+)\]", readme, re.MULTILINE)
     assert len(folders) == 8
     assert [name for name in folders if not (ROOT / name).is_dir()] == []
+
+
+def named_in_first_cells(page: str) -> set[str]:
+    """Every `name` in the first cell of a row of the page's tables."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    cells = re.findall(r"^\|([^|]+)\|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_everything_below_the_home_stands_in_the_table_of_backups() -> None:
+    kept = {store.pattern.split("/")[0] for store in STORES}
+    assert sorted(kept - named_in_first_cells("operations.md")) == []
+
+
+def test_every_mart_stands_in_the_table() -> None:
+    marts = {path.stem for path in (ROOT / "transforms" / "models" / "marts").glob("*.sql")}
+    assert sorted(marts - named_in_first_cells("data-engineers.md")) == []
+
+
+def test_every_stage_of_the_assets_is_named() -> None:
+    text = (ROOT / "docs" / "data-engineers.md").read_text(encoding="utf-8")
+    stages = {path.stem for path in (ROOT / "orchestration" / "assets").glob("[a-z]*.py")}
+    stages -= {"all", "experiments"}  # they bring the assets together; those of experiments are an analysis
+    [told] = re.findall(r"by stage: (.+?)\.", text, re.DOTALL)
+    assert sorted(stages - set(re.findall(r"`(\w+)`", told))) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_blank_line_splits_a_table(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    assert re.findall(r"^\|.*\|\n\n(\|.*\|)\n(?!\| ?-)", text, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -28,25 +28,6 @@ class View(Protocol):
     def say(self, text: str) -> None: ...
 
 
-class SilentView:
-    """Reports nothing; for callers that want the result alone."""
-
-    def begin(self, stage: str) -> None:
-        """Nothing to show."""
-
-    def advance(self, stage: str, done: int, total: int | None, note: str = "") -> None:
-        """Nothing to show."""
-
-    def end(self, stage: str, note: str = "") -> None:
-        """Nothing to show."""
-
-    def fail(self, stage: str, note: str = "") -> None:
-        """Nothing to show."""
-
-    def say(self, text: str) -> None:
-        """Nothing to show."""
-
-
 class PlainView:
     """One line when a stage has ended, with its seconds: for logs and pipes."""
 

@@ -147,15 +147,6 @@ def read_bought(mart_glob: str, start: date, end: date) -> tuple[list[str], list
     return table["user_id"].to_pylist(), table["item_id"].to_pylist()
 
 
-def data_window(mart_glob: str) -> tuple[date, date]:
-    """First and last day with an interaction."""
-    query = "select min(event_date) as first, max(event_date) as last from read_parquet($files)"
-    row = _query(mart_glob, query, {}).to_pylist()[0]
-    if row["first"] is None:
-        raise NotEnoughData("days with interactions", 0, 1, "land events first")
-    return row["first"], row["last"]
-
-
 def _query(mart_glob: str, query: str, parameters: dict[str, date]) -> pa.Table:
     pattern = Path(mart_glob)
     files = [str(path) for path in sorted(pattern.parent.glob(pattern.name))]

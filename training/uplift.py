@@ -14,10 +14,8 @@ customer is never observed; what is observed is whether those ranked high react 
 and what a rule that treats them would have earned (`policy_values`, by inverse propensity).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from training.boosting import Trees, fit_trees, read_json, read_trees, write_trees
-from training.errors import BrokenModel, InvalidConfig, NotEnoughData
+from training.boosting import Trees, fit_trees
+from training.errors import InvalidConfig, NotEnoughData
 from training.intervals import Estimate
 from training.off_policy import LoggedRewards, OffPolicyResult, Target, evaluate_policy
 from training.value_config import TreesConfig
@@ -35,8 +33,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-FORMAT_VERSION = 1
-DESCRIPTION, EFFECT = "uplift.json", "effect"
 QINI_BINS = 100
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -215,28 +211,6 @@ def policy_values(
         target = Target((wants == experiment.treated).astype(np.float64))
         values.append(PolicyValue(share, evaluate_policy(logged, target, "snips")))
     return values
-
-
-def write_uplift(model: UpliftModel, directory: Path) -> None:
-    """Writes JSON and boosters."""
-    directory.mkdir(parents=True, exist_ok=True)
-    values = {"format_version": FORMAT_VERSION, "mean_effect": model.mean_effect}
-    (directory / DESCRIPTION).write_text(json.dumps(values, indent=2), encoding="utf-8")
-    write_trees(model.effect, directory, EFFECT)
-
-
-def read_uplift(directory: Path) -> UpliftModel:
-    """The inverse of `write_uplift`; raises `BrokenModel` naming the file."""
-    path = directory / DESCRIPTION
-    values = read_json(path)
-    if values.get("format_version") != FORMAT_VERSION:
-        found = values.get("format_version")
-        raise BrokenModel(path, f"has format_version {found!r}, not {FORMAT_VERSION}")
-    try:
-        mean = float(values["mean_effect"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BrokenModel(path, f"lacks a field or has a wrong one ({error!r})") from error
-    return UpliftModel(read_trees(directory, EFFECT), mean)
 
 
 def _pseudo_outcomes(experiment: Experiment, config: UpliftConfig, seed: int) -> FloatArray:

@@ -26,7 +26,6 @@ from serving.api.schemas.closed import Closed
 from serving.declared import read_list
 
 MAX_CAMPAIGNS = 200
-LISTS = ("win_back", "at_risk", "loyal", "replenishment", "everybody", "journey")
 JOURNEY = "journey"
 TEXT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "value_segment": ("high", "medium", "low", "at_risk", "churned"),

@@ -17,7 +17,6 @@ from typing import Any
 from serving.decisions.pricing import discounted, lowest_price, most_discount
 from training.artifacts import attach_at, profit_at
 
-BUNDLE_TYPES = ("complementary", "cross_sell", "upsell", "seasonal", "promotional")
 # Share of the largest discount that each type starts from; the stronger the bond, the less is needed.
 TYPE_SHARES = {"complementary": 0.6, "cross_sell": 0.8, "upsell": 0.4, "seasonal": 0.6, "promotional": 1.0}
 STRONG_LIFT = 20.0

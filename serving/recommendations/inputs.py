@@ -22,7 +22,6 @@ from serving.recommendations.knowledge import Known, LiveVisitor
 from serving.values import instant
 
 LIVE, BATCH, SEGMENT, POPULAR_RUNG = "live", "batch", "segment", "popular"
-RUNGS = (LIVE, BATCH, SEGMENT, POPULAR_RUNG)
 # How much of the stored list a decision looks at: what fits, what rules may take away, and the tail.
 SPARE = 10
 # Inputs of a decision for a page, or by other weights: no answer to the plain question.

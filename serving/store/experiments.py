@@ -60,13 +60,6 @@ def all_rows(connection: sa.Connection) -> list[Row]:
     return [dict(row) for row in connection.execute(ordered).mappings()]
 
 
-def one_row(connection: sa.Connection, experiment_id: str) -> Row | None:
-    """One experiment."""
-    found = connection.execute(sa.select(experiments).where(experiments.c.experiment_id == experiment_id))
-    row = found.mappings().first()
-    return dict(row) if row else None
-
-
 def keep_others_out(connection: sa.Connection) -> None:
     """One change of experiments at a time: two that are made at once must not take the same buckets."""
     if connection.dialect.name == "postgresql":

@@ -5,15 +5,14 @@ share of their arm when they were dealt, known exactly and logged. Each arm's me
 standard error (Russo, Van Roy, Kazerouni, Osband & Wen 2018), so one rule serves clicks and revenue.
 
 Plain means of a bandit's arms are biased (an arm that began with bad luck is shown less and stays low; Nie,
-Tian, Taylor & Zou 2018). So visitors are weighed by 1 / propensity; every arm keeps a floor, which bounds
-the weights.
+Tian, Taylor & Zou 2018). So the report weighs visitors by 1 / propensity; every arm keeps a floor, which
+bounds the weights.
 """
 
 import numpy as np
 from scipy import stats
 
-from training.experiments.effects import Arm, Array, linearised
-from training.experiments.effects import arm as summary
+from training.experiments.effects import Arm, Array
 
 FLOOR = 0.05
 GRID = 4001
@@ -53,13 +52,3 @@ def shares(arms: dict[str, Arm], minimum_users: int, is_lower_better: bool = Fal
     floor = min(FLOOR, 1 / (2 * len(arms)))
     raised = floor + (1 - floor * len(arms)) * best_probabilities(means, errors)
     return dict(zip(arms, (float(value) for value in raised), strict=True))
-
-
-def weighted_arm(values: Array, propensities: Array) -> Arm:
-    """The mean that the arm would have over all visitors, weighed by 1 / propensity (Hajek's ratio form).
-
-    As a ratio of sums its variance is the delta method's. Unbiased in the limit for visitors who do not
-    change while the shares do.
-    """
-    weights = 1 / propensities
-    return summary(linearised(values * weights, weights))

@@ -5,7 +5,7 @@ position of an ordered list ('steps'), or everything at once where no order is k
 are positions; a part of a history keeps the positions of the whole, so scores of both can be compared.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -196,8 +196,3 @@ def at_instant(history: History, instant: float) -> History:
     """The rows before `instant`, for recommendations at `instant` to everybody (clock 'days')."""
     everybody = np.full(history.shape[0], instant)
     return history.part(history.at < instant, now=everybody, end=instant)
-
-
-def with_now(history: History, now: Floats) -> History:
-    """The same history, recommended from at other instants."""
-    return replace(history, now=now)

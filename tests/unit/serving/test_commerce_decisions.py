@@ -146,7 +146,7 @@ def candidate(kind: str, *names: str, lift: float = 4.0, affinity: float = 0.5) 
 
 def bundle(candidates: list[dict[str, Any]], limit: int = 5, **changes: Any) -> list[dict[str, Any]]:
     inputs = {
-        "types": list(bundles.BUNDLE_TYPES),
+        "types": list(bundles.TYPE_SHARES),
         "candidates": candidates,
         "max_discount": 0.2,
         "margin_floor": 0.1,

@@ -1,12 +1,10 @@
 """Uplift: a known effect is found, a useless ranking is seen through, and policies get their true value."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from training.errors import BrokenModel, InvalidConfig, NotEnoughData
+from training.errors import InvalidConfig, NotEnoughData
 from training.uplift import (
     Experiment,
     UpliftConfig,
@@ -15,8 +13,6 @@ from training.uplift import (
     fit_uplift,
     policy_values,
     qini,
-    read_uplift,
-    write_uplift,
 )
 from training.value_config import TreesConfig
 
@@ -88,19 +84,6 @@ def test_policies_are_worth_what_they_earn() -> None:
         assert values[share].low <= truth <= values[share].high
         assert not values[share].abstains
     assert values[0.5].low > values[0.0].high
-
-
-def test_a_model_comes_back_from_its_files(tmp_path: Path) -> None:
-    data = experiment(people=1000)
-    model = fit_uplift(data, QUICK)
-    write_uplift(model, tmp_path)
-    assert read_uplift(tmp_path).predict(data.features) == pytest.approx(model.predict(data.features))
-
-
-def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "uplift.json").write_text('{"format_version": 99}', encoding="utf-8")
-    with pytest.raises(BrokenModel, match="format_version 99"):
-        read_uplift(tmp_path)
 
 
 def test_an_outcome_in_money_is_fitted_too() -> None:

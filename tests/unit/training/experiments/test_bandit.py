@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.experiments.bandit import FLOOR, best_probabilities, shares, weighted_arm
-from training.experiments.effects import arm
+from training.experiments.bandit import FLOOR, best_probabilities, shares
+from training.experiments.effects import arm, linearised
 
 
 def test_the_probability_of_being_best_is_that_of_sampling() -> None:
@@ -34,7 +34,8 @@ def test_weights_undo_the_bias_of_an_arm_that_was_shown_less_after_bad_luck() ->
         values = np.concatenate([first[0], second])
         propensities = np.repeat([0.5, share], [50, len(second)])
         plain.append(values.mean())
-        found = weighted_arm(values, propensities)
+        weights = 1 / propensities
+        found = arm(linearised(values * weights, weights))
         weighed.append(found.mean)
         variance.append(found.variance)
     assert np.mean(plain) < -4 * np.std(plain) / np.sqrt(4000)

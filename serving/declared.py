@@ -27,8 +27,11 @@ def read_list(
     most: int,
     error_type: type[InvalidDeclarations] = InvalidDeclarations,
     name: str = "name",
+    may_be_bare: bool = False,
 ) -> list[Model]:
     """The definitions below `key`, of which each `name` is one of its own; none if the file is not there.
+
+    `may_be_bare`: the list may also stand without its key.
 
     Raises `error_type`, which names the file, the line, the field, its value and the remedy.
     """
@@ -48,6 +51,9 @@ def read_list(
         raise error_type(path.name, mark.line + 1 if mark else None, problem) from error
     if content is None:
         return []
+    above: list[object] = [key]
+    if may_be_bare and isinstance(content, list):
+        above, content = [], {key: content}
     if not isinstance(content, dict) or not isinstance(content.get(key), list) or len(content) != 1:
         raise error_type(path.name, 1, f"write one list under `{key}:` and nothing else")
     if len(content[key]) > most:
@@ -60,11 +66,11 @@ def read_list(
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or key.removesuffix("s")
             problem = f"{field}={first.get('input')!r:.80} cannot be used: {first['msg']}"
-            raise error_type(path.name, _line(root, [key, place, *first["loc"]]), problem) from error
+            raise error_type(path.name, _line(root, [*above, place, *first["loc"]]), problem) from error
     names = [getattr(definition, name) for definition in found]
     for place, one in enumerate(names):
         if one in names[:place]:
-            line = _line(root, [key, place, name])
+            line = _line(root, [*above, place, name])
             raise error_type(path.name, line, f"{name}={one!r} cannot be used: it stands above already")
     return found
 

@@ -7,7 +7,7 @@ ServingError
 ├── UnusableRelease     the release to serve cannot be read; the start is refused, or the old one stays
 ├── UnusableStore       the operational store is of another version; the start is refused
 ├── StoreUnavailable    503: the operational store does not answer; come again in a second
-├── InvalidDeclarations campaigns.yaml or journeys.yaml cannot be used; names line, field, value and remedy
+├── InvalidDeclarations rules.yaml, campaigns.yaml, journeys.yaml: names line, field, value and remedy
 │   └── InvalidExperiments  experiments.yaml: the start is refused, or what was in force stays
 ├── NothingToSend       404: a campaign needs what is not there yet: the customers, a way to send
 ├── NotDeclared         404: no campaign or journey of this name

@@ -17,13 +17,12 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 import sqlalchemy as sa
-import yaml
-from pydantic import ValidationError
 
 from serving.decisions.catalogue import CatalogueIndex
 from serving.decisions.receipt import MOST_COMPILED
 from serving.decisions.rules import (
     DEFAULT_RULES,
+    MAX_RULES,
     REQUEST,
     Actions,
     Effect,
@@ -34,7 +33,8 @@ from serving.decisions.rules import (
     compile_rules,
     holds,
 )
-from serving.errors import InvalidSetting, StoreUnavailable
+from serving.declared import read_list
+from serving.errors import StoreUnavailable
 from serving.store.rules import append_version, latest_from_file, latest_version, versions
 
 logger = logging.getLogger(__name__)
@@ -194,18 +194,14 @@ class BusinessRules:
 
 
 def read_rules_file(path: Path) -> RuleSet | None:
-    """The rules of a YAML file: a list of rules, or an object with `rules`. None if there is no file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    """The rules of a YAML file: a list of rules, or an object with `rules`. None if there is no file.
+
+    Raises `InvalidDeclarations` with line, field and value.
+    """
+    if not path.exists():
         return None
-    try:
-        values = yaml.safe_load(text)
-        return RuleSet.model_validate(values if isinstance(values, dict) else {"rules": values or []})
-    except (yaml.YAMLError, ValidationError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        problem = str(error) if first is None else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise InvalidSetting(str(path), "rules", f"correct the file: {problem}") from error
+    listed = read_list(path, "rules", Rule, MAX_RULES, name="id", may_be_bare=True)
+    return RuleSet(rules=tuple(listed))
 
 
 def _body(wanted: RuleSet) -> str:

@@ -26,6 +26,7 @@ from serving.people.permissions import Signals
 from serving.recommendations.ask import RecommendAsk
 from serving.releases import BENTO_MODEL, find_release, read_release
 from serving.requests import RequestMiddleware
+from serving.rules import RULES_FILE, read_rules_file
 from serving.runtime import Runtime, open_runtime
 from serving.settings import read_settings
 
@@ -60,6 +61,7 @@ class Personalization:
             settings = read_settings()
             read_keys(settings.api_keys_file)
             read_experiments(settings.home.experiments_file)
+            read_rules_file(settings.home.root / RULES_FILE)
             read_release(find_release(settings, bento_model()))
         except ServingError as error:
             end_command(error)

@@ -13,7 +13,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol, Self
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from serving.decisions.catalogue import CatalogueIndex
 
@@ -133,6 +141,13 @@ class Rule(BaseModel):
     when: Conditions = Conditions()
     then: Actions
 
+    @field_validator("id")
+    @classmethod
+    def _check_id(cls, rule_id: str) -> str:
+        if rule_id == REQUEST:
+            raise ValueError(f"{REQUEST!r} is the id of what a request asks for; choose another")
+        return rule_id
+
 
 class RuleSet(BaseModel):
     """All rules of one version."""
@@ -147,8 +162,6 @@ class RuleSet(BaseModel):
         for rule_id in ids:
             if ids.count(rule_id) > 1:
                 raise ValueError(f"two rules have the id {rule_id!r}; give each its own")
-            if rule_id == REQUEST:
-                raise ValueError(f"{REQUEST!r} is the id of what a request asks for; choose another")
         return self
 
 

@@ -16,7 +16,8 @@ from serving.api.schemas.decisions import DecisionAnswer
 from serving.api.schemas.recommendations import RecommendationAnswer
 from serving.api.schemas.rules import RulesAnswer
 from serving.decision_log import new_decision_id
-from serving.errors import InvalidSetting
+from serving.decisions.rules import REQUEST, RuleSet
+from serving.errors import InvalidDeclarations
 from serving.recommendations.ask import RecommendAsk
 from serving.releases import serve_form
 from serving.requests import RequestMiddleware
@@ -321,13 +322,31 @@ def test_rules_of_the_file_become_a_version_once() -> None:
 
 def test_a_rules_file_that_cannot_be_used_stops_the_start_and_says_where(tmp_path: Path) -> None:
     path = tmp_path / RULES_FILE
-    path.write_text("- id: a\n  then: {fly: true}")
-    with pytest.raises(InvalidSetting, match=r"rules.yaml.*rules.0.then.fly"):
-        read_rules_file(path)
-    path.write_text("{")
-    with pytest.raises(InvalidSetting, match="correct the file"):
-        read_rules_file(path)
-    assert read_rules_file(tmp_path / "none.yaml") is None
+    for text, problem in (
+        ("- id: a\n  then: {fly: true}", r"line 2: then\.fly=True cannot be used"),
+        ("rules:\n- id: a\n  then: {}\n  priority: 2000", r"line 4: priority=2000 cannot be used"),
+        (
+            "- {id: a, then: {}}\n- {id: a, then: {}}",
+            "line 2: id='a' cannot be used: it stands above",
+        ),
+        (f"- {{id: {REQUEST}, then: {{}}}}", f"line 1: id='{REQUEST}' cannot be used"),
+        ("when: {}", "line 1: write one list under `rules:`"),
+        ("{", "line 1: "),
+    ):
+        path.write_text(text)
+        with pytest.raises(InvalidDeclarations, match=f"rules.yaml {problem}"):
+            read_rules_file(path)
+
+
+def test_a_rules_file_is_a_list_with_or_without_its_key(tmp_path: Path) -> None:
+    path = tmp_path / RULES_FILE
+    assert read_rules_file(path) is None
+    path.write_text("")
+    assert read_rules_file(path) == RuleSet(rules=())
+    path.write_text("- {id: a, then: {pin: {1: mug}}}")
+    bare = read_rules_file(path)
+    path.write_text("rules:\n  - {id: a, then: {pin: {1: mug}}}")
+    assert bare is not None and bare == read_rules_file(path)
 
 
 # receipts

@@ -44,6 +44,7 @@ class _Stored:
 
     answer: bytes
     release: str
+    rules_version: int
     expires_at: float
 
 
@@ -61,13 +62,15 @@ class StoredAnswers:
         self._invalid_since: OrderedDict[str, int] = OrderedDict()
 
     async def find(self, visitor_id: str, ask: RecommendAsk, release: ServedRelease) -> dict[str, Any] | None:
-        """The stored answer, if it is young enough and of this release."""
+        """The stored answer, if it is young enough, of this release and of the rules in force."""
         of_visitor = self._stored.get(visitor_id, {})
         question = (ask.limit, ask.exclude_seen)
         stored = of_visitor.get(question)
         if stored is None:
             return await self._from_receipt(visitor_id, ask, release)
-        if stored.release != release.release_id or stored.expires_at <= time.monotonic():
+        made_under = (stored.release, stored.rules_version)
+        in_force = (release.release_id, self._rules.book.version)
+        if made_under != in_force or stored.expires_at <= time.monotonic():
             del of_visitor[question]
             return None
         return cast(dict[str, Any], orjson.loads(stored.answer)) | {"stored": True}
@@ -79,7 +82,8 @@ class StoredAnswers:
         if ask.visitor_id is None or answer["degraded"] or not answer["personalized"]:
             return
         expires_at = time.monotonic() + self._seconds - age
-        kept = _Stored(orjson.dumps(answer), release.release_id, expires_at)
+        rules_version = self._rules.book.version
+        kept = _Stored(orjson.dumps(answer), release.release_id, rules_version, expires_at)
         self._stored.setdefault(ask.visitor_id, {})[ask.limit, ask.exclude_seen] = kept
         if len(self._stored) > KEPT_STORED:
             self._stored.popitem(last=False)

@@ -11,7 +11,7 @@ from serving.recommendations.fold_ins import FoldIns
 from serving.recommendations.knowledge import Known, has_list, standing
 from serving.recommendations.stored import StoredAnswers
 from serving.releases import serve_form
-from serving.rules import BusinessRules
+from serving.rules import BusinessRules, RuleBook
 from tests.fakes import tiny_release
 
 RELEASE = serve_form(tiny_release())
@@ -76,6 +76,16 @@ def test_only_personal_answers_that_miss_nothing_are_stored() -> None:
     for answer in (PERSONAL | {"personalized": False}, PERSONAL | {"degraded": ["online_store_timeout"]}):
         answers.keep(ask, answer, RELEASE)
         assert asyncio.run(answers.find("anna", ask, RELEASE)) is None
+
+
+def test_an_answer_of_other_rules_is_not_given_again() -> None:
+    rules = BusinessRules()
+    answers, ask = StoredAnswers(60.0, rules, None), RecommendAsk("anna")
+    answers.keep(ask, PERSONAL, RELEASE)
+    rules.use(RuleBook(rules.book.version + 1, "api", rules.book.rules))
+    assert asyncio.run(answers.find("anna", ask, RELEASE)) is None
+    answers.keep(ask, PERSONAL, RELEASE)
+    assert asyncio.run(answers.find("anna", ask, RELEASE)) == PERSONAL | {"stored": True}
 
 
 def test_a_list_of_a_withdrawn_release_is_not_there_and_what_was_bought_still_is() -> None:

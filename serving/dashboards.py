@@ -306,7 +306,7 @@ def _stock(sheet: Sheet) -> None:
     [found] = _sold(
         sheet,
         "select sum(items.stock * items.cost) as stock_value,"
-        f" sum(priced.units * items.cost) * 365.0 / {sheet.ask.period.days}"
+        f" sum(priced.units * items.cost) filter (items.stock is not null) * 365.0 / {sheet.ask.period.days}"
         " / nullif(sum(items.stock * items.cost), 0) as inventory_turnover,"
         f" sum(items.stock) filter (items.stock is not null) * {sheet.ask.period.days}"
         " / nullif(sum(priced.units) filter (items.stock is not null), 0) as stock_cover_days,"
@@ -403,7 +403,9 @@ ITEM_COLUMNS = {
 STOCK_COLUMNS = {
     "stock_value": Column("currency", "Stock of now times cost."),
     "inventory_turnover": Column(
-        "ratio", "Cost of goods of the period, as of a year, over the stock of now at cost."
+        "ratio",
+        "Cost of goods of the period, as of a year, over the stock of now at cost; both of the items whose"
+        " stock and cost are known.",
     ),
     "stock_cover_days": Column("days", "Days that the stock of now lasts at the period's sales."),
     "unsold_90_days": Column("items", "Items in stock that nobody bought in the last 90 days."),

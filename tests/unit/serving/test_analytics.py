@@ -27,6 +27,7 @@ from serving.settings import read_settings
 from serving.sheets import part_rows, parts_of
 from serving.store.database import Database
 from serving.store.decisions import decision_outcomes, decisions
+from tests import mart_rows
 from tests.fakes import tiny_release
 from tests.mart_rows import DAYS, publish_marts, publish_predictions
 
@@ -184,8 +185,23 @@ def test_margins_refer_to_what_has_a_cost_and_say_how_much_that_is(tmp_path: Pat
         assert rows_by(answer, "by_category")["light"]["gross_margin"] == -3.0
         assert value(answer, "stock_value") == 10 * 4 + 2 * 33 + 3 * 20
         assert value(answer, "stock_cover_days") == pytest.approx(20 * 4 / 4)
+        assert value(answer, "inventory_turnover") == pytest.approx((4 + 33) * 365 / 4 / 166)
         assert value(answer, "unsold_90_days") == 1
         assert value(answer, "lifetime_value_at_risk") == 40.0
+
+    run(tmp_path, scenario)
+
+
+def test_what_is_sold_of_an_unknown_stock_is_no_turnover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [(*each[:4], None if each[0] == "lamp" else each[4]) for each in mart_rows.ITEMS]
+    monkeypatch.setattr(mart_rows, "ITEMS", items)
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("profit", Question(days=4))
+        assert value(answer, "inventory_turnover") == pytest.approx(4 * 365 / 4 / 100)
+        assert "stock and cost are known" in answer["figures"]["inventory_turnover"]["definition"]
 
     run(tmp_path, scenario)
 

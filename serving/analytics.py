@@ -21,6 +21,7 @@ from serving.bundle_results import DEFINITIONS as BUNDLE_DEFINITIONS
 from serving.dashboards import DASHBOARDS
 from serving.data_health import health_tables, model_tables
 from serving.errors import InvalidField, NoTables, StoreUnavailable
+from serving.experiments.results import Results
 from serving.figures import Period, Segment
 from serving.metrics import Metrics
 from serving.published import Publication, Version, version_of
@@ -41,7 +42,10 @@ WARM_SECONDS = 5.0
 MICROS = 1_000_000
 DAY_MICROS = 86_400 * MICROS
 STORE_AWAY = "the operational store does not answer now"
-NEEDS_EXPERIMENT = "lift needs an experiment with a control group: see GET /dashboard/experiments"
+NEEDS_EXPERIMENT = (
+    "lift needs an experiment with a control group: see GET /dashboard/experiments; of everything that is"
+    " personalized, the permanent holdout that ATTUNE_HOLDOUT_SHARE sets"
+)
 COMPARISONS = ("previous_period", "previous_year", "none")
 
 
@@ -112,6 +116,7 @@ class Analytics:
         self._releases = releases
         self._database = database
         self._metrics = metrics
+        self._results = Results(home)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analytics")
         self._open: _Open | None = None
         self._opening = asyncio.Lock()
@@ -164,9 +169,11 @@ class Analytics:
         return await self._with_live("bundles", question, ("bundles",))
 
     async def personalization(self, question: Question) -> Answer:
-        """What is personalized, and how it does."""
+        """What is personalized, and how it does; its lift is that of the published holdout."""
         answer = await self.recommendations(question)
-        return answer | {"lift": None, "unavailable": {"lift": NEEDS_EXPERIMENT}}
+        lift = (await self._results.lift())["result"]
+        unavailable = {"lift": NEEDS_EXPERIMENT} if lift is None else {}
+        return answer | {"lift": lift, "unavailable": unavailable}
 
     async def experiments(self) -> Answer:
         """The published result of each experiment, as its analysis wrote it."""

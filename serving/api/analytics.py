@@ -178,7 +178,8 @@ _of_a_period(
     "/api/v1/personalization/analytics",
     "What is personalized, and how it does",
     lambda analytics, question: analytics.personalization(question),
-    "The parts of `GET /analytics/recommendation-performance`; `live`: what the latest answers rested on.",
+    "The parts of `GET /analytics/recommendation-performance`; `live`: what the latest answers rested on;"
+    " `lift`: the `result` of `GET /api/v1/personalization/lift`, null with the reason before there is one.",
 )
 for _path in ("/analytics/campaign-performance", "/dashboard/campaigns"):
     _of_a_period(

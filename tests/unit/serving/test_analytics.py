@@ -404,6 +404,28 @@ def test_what_came_since_is_told_apart_and_from_the_latest_answers(tmp_path: Pat
     run(tmp_path, scenario)
 
 
+def test_lift_is_that_of_the_published_holdout(tmp_path: Path) -> None:
+    published = {
+        "data_until": "2024-01-31",
+        "level": 0.95,
+        "exposed": {"included": 950, "held_out": 105},
+        "sample_ratio": None,
+        "metrics": [],
+        "verdict": {"text": "cannot be told yet"},
+    }
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        path = Home(tmp_path).experiment_result("holdout")
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(published))
+        answer = await analytics.personalization(Question())
+        assert answer["lift"]["control_group"] == 105
+        assert answer["lift"]["verdict"] == "cannot be told yet"
+        assert "lift" not in answer["unavailable"]
+
+    run(tmp_path, scenario)
+
+
 def test_served_bundles_are_shown_by_type(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, database: Database) -> None:
         await database.write(lambda connection: put_served(connection, "bundles"))

@@ -44,7 +44,7 @@ NUMBER_COLUMNS = (
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Link = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=500)]
-"""May hold {item_id}, {campaign}, {message_id} and {user_id}."""
+"""May hold {item_id}, {campaign}, {message_id}, {user_id} and {recommendation_id}."""
 Channel = Literal["email", "sms", "push"]
 
 

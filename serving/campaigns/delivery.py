@@ -271,6 +271,7 @@ class Sender:
             "event_at": now.isoformat(),
             "channel": message["channel"],
             "campaign_id": message["campaign"],
+            "recommendation_id": content.get("recommendation_id"),
             "context": {name: value for name, value in context.items() if value is not None},
         }
         [outcome] = await self.tracker.track([event], NO_SIGNALS, "campaigns")

@@ -42,6 +42,7 @@ def filled(link: str, message: Message, item_id: str = "") -> str:
         "campaign": message["campaign"],
         "message_id": message["message_id"],
         "user_id": message["user_id"],
+        "recommendation_id": message["content"].get("recommendation_id") or "",
     }
     for name, value in values.items():
         link = link.replace(f"{{{name}}}", quote(value, safe=""))
@@ -109,7 +110,9 @@ def posted(message: Message) -> dict[str, Any]:
         "text": text_of(message),
         "html": html_of(message),
         "blocks": message["content"]["blocks"],
+        "subject_kind": message["content"]["subject"]["kind"],
         "decision_id": message["content"]["decision_id"],
+        "recommendation_id": message["content"].get("recommendation_id"),
     }
 
 

@@ -228,6 +228,7 @@ class Planner:
                 "blocks": composed["blocks"],
                 "segment": composed["segment"],
                 "decision_id": composed["decision_id"],
+                "recommendation_id": composed["recommendation_id"],
                 "product_link": rules.product_link,
                 "unsubscribe_link": rules.unsubscribe_link,
             }

@@ -108,6 +108,7 @@ class Messages:
         return {
             "user_id": user_id,
             "segment": visitor.value_segment,
+            "recommendation_id": inputs["recommendation_id"],
             **self._shown(output),
             **desk.provenance(EMAIL_KIND, visitor, decision_id, personalized=is_personal, reason=reason),
         }
@@ -251,6 +252,7 @@ class Messages:
             items = [lead, *(item for item in items if item != lead)][: grid + 1]
         name = await self._name_of(visitor.visitor_id) if visitor.personalized else None
         return {
+            "recommendation_id": picks["recommendation_id"],
             "name": name,
             "offer": self._offer(visitor),
             "hero": _hero(desk, items),
@@ -306,6 +308,7 @@ class Messages:
 _ANYBODY = Permissions(personalization=False)
 _NO_HOURS = [0.0] * send_time.HOURS
 _NOTHING: Mapping[str, Any] = {
+    "recommendation_id": None,
     "name": None,
     "offer": None,
     "hero": None,

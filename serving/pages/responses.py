@@ -20,7 +20,7 @@ from serving.decisions.offers import OFFER_TYPES
 from serving.decisions.send_time import HOURS
 from serving.errors import StoreUnavailable
 from serving.store.database import Database
-from serving.store.responses import Act, acts_between, acts_of, last_sequence
+from serving.store.responses import Act, Answered, acts_between, acts_of, answered_messages, last_sequence
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +68,15 @@ class ResponseCounts:
         self._experiences: OrderedDict[str, tuple[str | None, dict[str, str], set[tuple[str, int]]]]
         self._experiences = OrderedDict()
 
-    def fold(self, acts: Iterable[Act]) -> None:
-        """Take these events in; each event once, in the order of the log."""
+    def fold(self, acts: Iterable[Act], answered: Answered | None = None) -> None:
+        """Take these events in; each event once, in the order of the log.
+
+        `answered`: which of them answer messages of campaigns.
+        """
         for act in acts:
             self._fold(act)
+            if act.event_type in OPENED_TYPES["email"]:
+                self._credit_subject(act, answered or {})
 
     def of_element(self, element: str, names: Iterable[str], segment: str | None) -> dict[str, Any]:
         """Variant -> [served, interacted, converted] in the segment and in all."""
@@ -98,13 +103,26 @@ class ResponseCounts:
             self.sections[section] = self.sections.get(section, 0.0) + 1.0
         if kind in OFFER_SHOWN or kind in OFFER_ANSWERED:
             _add(self.offers, context.get("offer_type"), OFFER_TYPES, context, int(kind in OFFER_ANSWERED))
-        if kind in ("email_sent", "email_open"):
-            _add(
-                self.subjects, context.get("subject_kind"), SUBJECT_KINDS, context, int(kind == "email_open")
-            )
+        if kind == SENT_TYPES["email"]:
+            _add(self.subjects, context.get("subject_kind"), SUBJECT_KINDS, context, 0)
         for channel, kinds in OPENED_TYPES.items():
             if kind in kinds:
                 self.hours[channel][datetime.fromtimestamp(act.event_at / 1e6, UTC).hour] += 1.0
+
+    def _credit_subject(self, act: Act, answered: Answered) -> None:
+        """An opened e-mail, for the kind of subject that the event names, else for that of its message.
+
+        A click says so too, as images are often not loaded; but of one message only the first answer counts.
+        """
+        told = act.context
+        if act.sequence in answered:
+            message = answered[act.sequence]
+            if message is None:
+                return
+            told = {name: message.get(name) for name in ("subject_kind", "segment")} | told
+        elif act.event_type != "email_open":
+            return
+        _add(self.subjects, told.get("subject_kind"), SUBJECT_KINDS, told, 1)
 
     def _remember(self, context: Mapping[str, Any]) -> None:
         experience_id, elements = context.get("experience_id"), context.get("elements")
@@ -200,7 +218,11 @@ class Responses:
                 marked_types=SECTION_ACTS,
                 marks=MARKS,
             )
-            self.counts.fold(await self._database.read(query))
+            acts = await self._database.read(query)
+            opened = partial(
+                answered_messages, acts=acts, sent=SENT_TYPES["email"], answers=OPENED_TYPES["email"]
+            )
+            self.counts.fold(acts, await self._database.read(opened))
             self._done = until
 
     async def _follow_on(self) -> None:

@@ -1,6 +1,6 @@
 """What visitors answered, as the event log has it: pages of the whole log, and one visitor's last acts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,12 +10,14 @@ from feature_repo.event_log import events
 
 
 class Act(NamedTuple):
-    """One event: who, what, when (microseconds since 1970 UTC), and the other fields of the contract."""
+    """One event: who, what, when (microseconds since 1970 UTC), the other fields of the contract, and its
+    place in the log."""
 
     event_type: str
     visitor_id: str | None
     event_at: int
     fields: dict[str, Any]
+    sequence: int = 0
 
     @property
     def context(self) -> dict[str, Any]:
@@ -29,7 +31,12 @@ _COLUMNS = (
     sa.func.coalesce(events.c.user_id, events.c.anonymous_id),
     events.c.event_at,
     events.c.body,
+    events.c.sequence,
 )
+IDS_AT_ONCE = 500
+
+Answered = Mapping[int, Mapping[str, Any] | None]
+"""Sequence of an answer to a message -> the context of the message if this is its first answer, else None."""
 
 
 def last_sequence(connection: sa.Connection) -> int:
@@ -63,6 +70,34 @@ def acts_between(
     return [_act(row) for row in connection.execute(query)]
 
 
+def answered_messages(
+    connection: sa.Connection, acts: Iterable[Act], sent: str, answers: Sequence[str]
+) -> dict[int, dict[str, Any] | None]:
+    """Which messages these answers belong to: the latest that the campaign sent to the customer before.
+
+    A message is found by `campaign_id` and customer, which both its `sent` event and the answer name; an
+    answer to none that the log holds is left out. Several answers to one message are one: the first.
+    """
+    named = [act for act in acts if act.event_type in answers and act.fields.get("campaign_id")]
+    wanted = {act.sequence for act in named}
+    people = sorted({act.visitor_id for act in named if act.visitor_id is not None})
+    found: dict[int, dict[str, Any] | None] = {}
+    for start in range(0, len(people), IDS_AT_ONCE):
+        is_of_them = events.c.user_id.in_(people[start : start + IDS_AT_ONCE])
+        is_message = events.c.event_type.in_((sent, *answers))
+        query = sa.select(*_COLUMNS).where(is_of_them, is_message, events.c.sequence <= max(wanted))
+        standing: dict[tuple[str | None, Any], dict[str, Any] | None] = {}
+        for act in map(_act, connection.execute(query.order_by(events.c.sequence))):
+            key = (act.visitor_id, act.fields.get("campaign_id"))
+            if act.event_type == sent:
+                standing[key] = act.context
+            elif key in standing:
+                if act.sequence in wanted:
+                    found[act.sequence] = standing[key]
+                standing[key] = None
+    return found
+
+
 def acts_of(
     connection: sa.Connection, visitor_id: str, types: Sequence[str], since: int, limit: int
 ) -> list[Act]:
@@ -81,4 +116,4 @@ def acts_of(
 
 
 def _act(row: Any) -> Act:
-    return Act(row[0], row[1], row[2], orjson.loads(row[3]))
+    return Act(row[0], row[1], row[2], orjson.loads(row[3]), row[4])

@@ -124,6 +124,7 @@ class EmailAnswer(DecisionAnswer):
 
     user_id: str
     segment: str | None
+    recommendation_id: str | None = Field(description="Of the goods in it: send it back with clicks")
     send: bool
     subject: Subject | None
     blocks: EmailBlocks | None

@@ -21,6 +21,7 @@ def message(**content: Any) -> dict[str, Any]:
             "subject": {"text": "New for you: Mug <b>&", "kind": "plain"},
             "blocks": blocks | {"social_proof": []},
             "decision_id": "d1",
+            "recommendation_id": "r1",
             "product_link": "https://shop.example/p/{item_id}?u={user_id}",
             "unsubscribe_link": None,
             **content,
@@ -44,6 +45,14 @@ def test_a_long_link_in_a_header_stays_in_one_piece() -> None:
     assert f"List-Unsubscribe: <{link}?utm_source=attune".encode() in bytes(mail)
 
 
+def test_a_link_may_name_the_list_that_the_goods_come_from() -> None:
+    link = "https://shop.example/p/{item_id}?r={recommendation_id}"
+    sent = posted(message(product_link=link))
+    assert "https://shop.example/p/pot?r=r1&utm_source=attune" in sent["text"]
+    planned_before = posted(message(product_link=link, recommendation_id=None))
+    assert "https://shop.example/p/pot?r=&utm_source=attune" in planned_before["text"]
+
+
 def test_a_line_break_in_a_title_makes_no_header() -> None:
     subject = {"text": "Hello\r\nBcc: everybody@x.example", "kind": "plain"}
     mail = letter(message(subject=subject), "shop@shop.example", "anna@x.example")
@@ -58,4 +67,5 @@ def test_an_address_that_is_none_is_never_tried_again() -> None:
 def test_a_webhook_gets_what_it_needs_to_know_a_message_again() -> None:
     sent = posted(message())
     assert (sent["message_id"], sent["campaign_id"], sent["user_id"]) == ("m1", "spring", "u&1")
+    assert (sent["subject_kind"], sent["decision_id"], sent["recommendation_id"]) == ("plain", "d1", "r1")
     assert sent["subject"] == "New for you: Mug <b>&" and sent["blocks"]["hero_product"]["item_id"] == "a/b"

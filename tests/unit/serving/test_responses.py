@@ -108,6 +108,47 @@ def test_the_follower_takes_each_event_once_and_catches_up(tmp_path: Path) -> No
     asyncio.run(scenario())
 
 
+def message_row(
+    number: int, event_type: str, user_id: str = "anna", campaign: str = "spring", **context: Any
+) -> NewEvent:
+    body = orjson.dumps({"campaign_id": campaign, "context": context}).decode()
+    return NewEvent(f"m{number}", event_type, user_id, None, AT, body)
+
+
+def test_an_answer_to_a_campaign_counts_for_the_subject_of_its_message_once(tmp_path: Path) -> None:
+    rows = [
+        message_row(1, "email_sent", subject_kind="offer", segment="high"),
+        message_row(2, "email_sent", "bert", subject_kind="plain"),
+        message_row(3, "email_sent", "carl", subject_kind="plain"),
+        message_row(4, "email_open"),
+        message_row(5, "email_click"),
+        message_row(6, "email_click", "bert"),
+        message_row(7, "email_open", "bert", campaign="autumn"),
+        message_row(8, "email_open", "carl", subject_kind="personal_name"),
+        message_row(9, "email_open", "dora"),
+        message_row(10, "email_sent", subject_kind="plain"),
+        message_row(11, "email_open"),
+    ]
+
+    async def scenario() -> None:
+        database = Database.open(operational_url(Home(tmp_path)), Metrics())
+        at_once, one_by_one = Responses(database), Responses(database)
+        for each in rows:
+            await database.write(lambda connection, each=each: append_events(connection, [each], AT))
+            await one_by_one.follow()
+        for responses in (at_once, one_by_one, one_by_one):
+            await responses.follow()
+        await at_once.follow()
+        for responses in (at_once, one_by_one):
+            found = responses.counts.of_subjects("high")
+            assert found["offer"] == {"segment": [1, 1], "all": [1, 1]}
+            assert found["plain"] == {"segment": [0, 0], "all": [3, 2]}
+            assert found["personal_name"] == {"segment": [0, 0], "all": [0, 1]}
+        await database.close()
+
+    asyncio.run(scenario())
+
+
 def test_own_answers_are_of_this_visitor_latest_first(tmp_path: Path) -> None:
     async def scenario() -> None:
         database = Database.open(operational_url(Home(tmp_path)), Metrics())

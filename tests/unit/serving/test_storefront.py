@@ -465,6 +465,8 @@ def test_an_email_has_subject_hero_grid_articles_and_proof() -> None:
         blocks = answer["blocks"]
         hero = blocks["hero_product"]["item_id"]
         assert hero not in [item["item_id"] for item in blocks["product_grid"]]
+        goods = await get(client, f"/api/v1/decisions/{answer['recommendation_id']}")
+        assert goods["output"]["items"][0]["item_id"] == hero and goods["identical"]
         assert blocks["content_articles"][0]["content_id"] == "c1"
         assert blocks["social_proof"][0]["item_id"] == "mug"
 

@@ -278,6 +278,15 @@ SHOP_ACTS = frozenset(
 )
 """Types that the shop brings about, not the visitor: no sign that a customer is active."""
 
+SENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {"email": "email_sent", "push": "push_notification", "sms": "sms_sent"}
+)
+"""Channel of a message -> the type that says that one went out."""
+
+MESSAGE_LIST = "message_list"
+"""Kind of the decisions about goods for a message. Nobody sees them before the message is sent, which an
+event of `SENT_TYPES` says with their id as `recommendation_id`."""
+
 _ALIASES_BY_TYPE: Mapping[str, str] = {
     "page_view": "page_viewed page pageview page_impression page_visit",
     "product_view": (

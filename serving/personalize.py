@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from feature_repo.events import MESSAGE_LIST
 from serving.decision_log import DECIDERS, DecisionLog, new_decision_id
 from serving.decisions.diversity import DEFAULT_STRENGTH
 from serving.decisions.exploration import DEFAULT_EPSILON
@@ -185,7 +186,7 @@ def decide_again(inputs: Mapping[str, Any], release: ServedRelease) -> dict[str,
     return recompute(inputs, release.index)
 
 
-DECIDERS[KIND] = decide_again
+DECIDERS[KIND] = DECIDERS[MESSAGE_LIST] = decide_again
 
 
 def _share(value: object, default: float) -> float:

@@ -13,7 +13,8 @@ Figures = dict[str, Any]
 
 DEFINITIONS = {
     "since": "the end of the published tables; what came later is only here",
-    "answers": f"the latest answers since, at most {store.MOST_DECISIONS}; `is_complete` says whether all",
+    "answers": f"the latest answers since, at most {store.MOST_DECISIONS}; `is_complete` says whether all;"
+    " the goods of messages that were sent come with the tables",
     "items_shown": "places in those answers",
     "click_through_rate": "share of places whose item was clicked with the answer's recommendation_id",
     "conversion_rate": "share of places whose item was bought with the answer's recommendation_id",

@@ -88,13 +88,20 @@ class OperationalStore:
                 sa.insert(identities).values(anonymous_id=anonymous_id, user_id=user_id, linked_at=micros(at))
             )
 
-    def decide(self, decision_id: str, visitor_id: str | None, at: str, items: list[dict[str, Any]]) -> None:
+    def decide(
+        self,
+        decision_id: str,
+        visitor_id: str | None,
+        at: str,
+        items: list[dict[str, Any]],
+        kind: str = "recommendations",
+    ) -> None:
         """Recommendations that were answered."""
         with self.writing() as connection:
             connection.execute(
                 sa.insert(decisions).values(
                     decision_id=decision_id,
-                    kind="recommendations",
+                    kind=kind,
                     visitor_id=visitor_id,
                     at=micros(at),
                     release="r1",

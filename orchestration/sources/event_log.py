@@ -8,7 +8,8 @@ run that is killed anywhere reads the same rows again, and a row that was landed
 - A visitor who turned out to be a customer since the last run has the customer's id from then on: the landed
   days that hold the anonymous id are given again.
 - A day that nobody asked for (another window, a date that no partition holds) waits, and is given once asked.
-- What was decided comes as `recommendation_served`, one event for each item that was shown.
+- What was decided comes as `recommendation_served`, one event for each item that was shown: the goods of a
+  message when the event says that it was sent, and never if it was not.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from feature_repo import columns
 from feature_repo.erasure import store_exists
 from feature_repo.event_log import events as event_table
 from feature_repo.event_log import identities, open_engine
-from feature_repo.events import CUSTOMER_SCHEMA, EVENT_SCHEMA, ITEM_SCHEMA
+from feature_repo.events import CUSTOMER_SCHEMA, EVENT_SCHEMA, ITEM_SCHEMA, MESSAGE_LIST, SENT_TYPES
 from feature_repo.layout import Home
 from feature_repo.validation import CLOCK_SKEW, EARLIEST, LATEST
 from orchestration.completion import read_note, write_note
@@ -181,7 +182,8 @@ class EventLogSource:
         parts = [_landed(self.home, days)]
         if self.engine is not None:
             with reading(self.engine) as connection:
-                parts = [self._logged(connection, days), self._served(connection, days), *parts]
+                logged = self._logged(connection, days)
+                parts = [logged, self._served(connection, days), self._sent(connection, logged), *parts]
                 table = pa.concat_tables(parts)
                 return _linked(connection, _first_of_each(table))
         return _first_of_each(pa.concat_tables(parts))
@@ -201,11 +203,20 @@ class EventLogSource:
     def _served(self, connection: sa.Connection, days: list[date]) -> pa.Table:
         if not self.decisions_tail.end:
             return EVENT_SCHEMA.empty_table()
-        query = self._of_days(_DECISIONS, self.decisions_tail, days, sa.select(decision_table))
-        rows = [dict(row._mapping) for row in connection.execute(query)]
-        visitors = {row["visitor_id"] for row in rows if row["visitor_id"] is not None}
-        anonymous = _anonymous_among(connection, visitors)
-        return _event_rows(event for row in rows for event in impressions(row, anonymous))
+        shown_at_once = sa.select(decision_table).where(decision_table.c.kind != MESSAGE_LIST)
+        query = self._of_days(_DECISIONS, self.decisions_tail, days, shown_at_once)
+        return _impressions(connection, [dict(row._mapping) for row in connection.execute(query)])
+
+    def _sent(self, connection: sa.Connection, logged: pa.Table) -> pa.Table:
+        """The goods of the messages that were sent, as shown at that instant."""
+        is_sent = pc.is_in(logged["event_type"], pa.array(SENT_TYPES.values(), pa.string()))
+        sent = logged.filter(pc.and_(is_sent, pc.is_valid(logged["recommendation_id"])))
+        at = dict(zip(sent["recommendation_id"].to_pylist(), _micros(sent["event_at"]), strict=True))
+        if not at or not self.decisions_tail.end:
+            return EVENT_SCHEMA.empty_table()
+        query = sa.select(decision_table).where(decision_table.c.kind == MESSAGE_LIST)
+        found = _rows_among(connection, query, decision_table.c.decision_id, list(at))
+        return _impressions(connection, [row | {"at": at[row["decision_id"]]} for row in found])
 
     def _of_days(
         self, table: _Logged, tail: _Tail, days: list[date], query: sa.Select[Any]
@@ -288,6 +299,12 @@ def impressions(
             "received_at": decision["at"],
             "body": body,
         }
+
+
+def _impressions(connection: sa.Connection, decisions: Sequence[Mapping[str, Any]]) -> pa.Table:
+    visitors = {row["visitor_id"] for row in decisions if row["visitor_id"] is not None}
+    anonymous = _anonymous_among(connection, visitors)
+    return _event_rows(event for row in decisions for event in impressions(row, anonymous))
 
 
 class reading:  # noqa: N801 (used like a function)
@@ -384,6 +401,10 @@ def _body(body: str | Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
+def _micros(instants: pa.ChunkedArray) -> list[int]:
+    return list(instants.cast(pa.int64()).to_pylist())
+
+
 def _first_of_each(table: pa.Table) -> pa.Table:
     """One row per event_id, the first: what the log says goes before what was landed of it."""
     codes = np.asarray(table["event_id"].combine_chunks().dictionary_encode().indices)
@@ -426,10 +447,18 @@ def _chunked(
     """(key, result) of the rows whose key is one of the values; nothing where the table does not exist."""
     if not values or not sa.inspect(connection).has_table(key.table.name):
         return
+    query = sa.select(key.label("key"), result.label("result"))
+    for row in _rows_among(connection, query.distinct() if distinct else query, key, values):
+        yield row["key"], row["result"]
+
+
+def _rows_among(
+    connection: sa.Connection, query: sa.Select[Any], key: Any, values: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a query whose key is one of the values."""
     for start in range(0, len(values), IDS_A_QUERY):
-        query = sa.select(key, result.label("result")).where(key.in_(values[start : start + IDS_A_QUERY]))
-        for row in connection.execute(query.distinct() if distinct else query):
-            yield row[0], row[1]
+        for row in connection.execute(query.where(key.in_(values[start : start + IDS_A_QUERY]))):
+            yield dict(row._mapping)
 
 
 def _landed_customers(home: Home, user_ids: list[str]) -> dict[str, dict[str, Any]]:

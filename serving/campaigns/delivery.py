@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import orjson
 
 from feature_repo.errors import DeliveryError
+from feature_repo.events import SENT_TYPES
 from feature_repo.mail import smtp_server
 from feature_repo.webhook import post_json
 from serving.campaigns.definitions import Campaign
@@ -27,7 +28,6 @@ from serving.campaigns.letters import letter, posted
 from serving.decisions.send_time import after_quiet
 from serving.errors import NothingToSend, StoreUnavailable
 from serving.pages.messages import CAP_DAYS, MessagePolicy, why_not
-from serving.pages.responses import SENT_TYPES
 from serving.people.consent import ConsentBook
 from serving.people.permissions import NO_SIGNALS
 from serving.people.tombstones import Tombstones

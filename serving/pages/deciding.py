@@ -16,8 +16,8 @@ from serving.people.permissions import Signals
 from serving.releases import ReleaseHolder, ServedRelease
 
 Decide = Callable[[Mapping[str, Any]], dict[str, Any]]
-Recommend = Callable[[str, int, Signals, str], Awaitable[Mapping[str, Any]]]
-"""(visitor id, how many, signals, kind) -> an answer with `recommendations` and its ids."""
+Recommend = Callable[[str, int, Signals, str, str], Awaitable[Mapping[str, Any]]]
+"""(visitor id, how many, signals, page, kind of decision) -> an answer with `recommendations` and its ids."""
 
 
 class DecisionLog(Protocol):

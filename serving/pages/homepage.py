@@ -3,6 +3,7 @@
 from typing import Any
 
 from serving.decisions import homepage, layout
+from serving.decisions.receipt import KIND as RECOMMENDATIONS
 from serving.pages.deciding import Desk, register
 from serving.pages.experience import Assigned, nothing_assigned
 from serving.pages.responses import SECTION_ACTS, Responses, by_section
@@ -33,7 +34,7 @@ class Homepages:
         """Sections in the order that this visitor responds to; the shop's own order if nothing is known."""
         desk = self._desk
         visitor = await desk.visitors.read(user_id, signals)
-        picks = await desk.recommend(user_id, 2 * products_per_section, signals, KIND)
+        picks = await desk.recommend(user_id, 2 * products_per_section, signals, KIND, RECOMMENDATIONS)
         own = await self._responses.own(user_id, SECTION_ACTS) if visitor.personalized else []
         everybody = self._responses.counts.sections
         inputs = {

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from feature_repo.events import MESSAGE_LIST, SENT_TYPES
 from serving.decisions import content, email, offers, send_time
 from serving.errors import InvalidField
 from serving.flags import Flags
 from serving.pages.content import Contents
 from serving.pages.deciding import Desk, register
 from serving.pages.offers import Offers
-from serving.pages.responses import ACTIVE_TYPES, OPENED_TYPES, SENT_TYPES, Responses
+from serving.pages.responses import ACTIVE_TYPES, OPENED_TYPES, Responses
 from serving.pages.visitors import OPERATIONAL_STORE, Visitor
 from serving.people.permissions import Permissions, Signals
 from serving.releases import ServedRelease
@@ -246,7 +247,7 @@ class Messages:
     ) -> dict[str, Any]:
         """Name, offer, hero, grid, articles and proof for one customer."""
         desk = self._desk
-        picks = await desk.recommend(visitor.visitor_id, grid + 1, signals, EMAIL_KIND)
+        picks = await desk.recommend(visitor.visitor_id, grid + 1, signals, EMAIL_KIND, MESSAGE_LIST)
         items = [item["item_id"] for item in picks["recommendations"]]
         if lead is not None and visitor.personalized and lead in desk.release.index.position:
             items = [lead, *(item for item in items if item != lead)][: grid + 1]

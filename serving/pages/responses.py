@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from feature_repo.events import SENT_TYPES
 from serving.decisions.email import SUBJECT_KINDS
 from serving.decisions.homepage import STARTING_SHARES
 from serving.decisions.offers import OFFER_TYPES
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 SERVED, INTERACTED, CONVERTED = "experience_served", "experience_interaction", "conversion_achieved"
 SECTION_ACTS = ("click", "recommendation_click", "product_view", "add_to_cart", "purchase")
 OFFER_SHOWN, OFFER_ANSWERED = ("offer_view",), ("offer_click", "offer_redeem")
-SENT_TYPES = {"email": "email_sent", "push": "push_notification", "sms": "sms_sent"}
 OPENED_TYPES = {
     "email": ("email_open", "email_click"),
     "push": ("push_open",),

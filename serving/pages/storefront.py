@@ -122,8 +122,10 @@ def own_variants(home: Path) -> dict[str, Element]:
 def recommender(personalizer: Personalizer) -> Callable[..., Any]:
     """Items for a page from the core of recommendations."""
 
-    async def recommend(visitor_id: str, limit: int, signals: Signals, page: str) -> Mapping[str, Any]:
-        ask = RecommendAsk(visitor_id, limit, page=page, signals=signals)
+    async def recommend(
+        visitor_id: str, limit: int, signals: Signals, page: str, kind: str
+    ) -> Mapping[str, Any]:
+        ask = RecommendAsk(visitor_id, limit, page=page, signals=signals, kind=kind)
         return await personalizer.recommend(ask)
 
     return recommend

@@ -8,6 +8,7 @@ import orjson
 import sqlalchemy as sa
 
 from feature_repo.event_log import events
+from feature_repo.events import MESSAGE_LIST
 from serving.store.decisions import decision_outcomes, decisions
 
 MOST_DECISIONS = 500
@@ -26,9 +27,12 @@ class Served:
 
 
 def latest_served(connection: sa.Connection, since: int, kind: str | None = None) -> list[Served]:
-    """The latest decisions from an instant on, newest first, at most `MOST_DECISIONS`."""
+    """The latest decisions from an instant on, newest first, at most `MOST_DECISIONS`.
+
+    Without the goods of messages: a draft shows nobody anything.
+    """
     wanted = sa.select(decisions.c.decision_id, decisions.c.kind, decisions.c.output).where(
-        decisions.c.at >= since
+        decisions.c.at >= since, decisions.c.kind != MESSAGE_LIST
     )
     if kind is not None:
         wanted = wanted.where(decisions.c.kind == kind)

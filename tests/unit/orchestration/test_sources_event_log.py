@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from feature_repo.event_log import events, operational_url
+from feature_repo.events import MESSAGE_LIST
 from feature_repo.layout import Home
 from orchestration.errors import SourceError, UnknownSource
 from orchestration.landed import landed_days, landing_summary
@@ -202,6 +203,24 @@ def test_what_was_decided_lands_as_one_impression_for_each_item(home: Home, stor
         "release": "r1",
         "slot": "x",
     }
+    assert land(home).changed_days == []
+
+
+def test_the_goods_of_a_message_are_shown_when_it_is_sent_and_those_of_a_draft_never(
+    home: Home, store: OperationalStore
+) -> None:
+    goods = [{"item_id": "i1", "position": 1, "propensity": 0.95}, {"item_id": "i2", "position": 2}]
+    for draft in ("sent", "kept"):
+        store.decide(draft, "u1", "2025-03-01T12:00:00Z", goods, MESSAGE_LIST)
+    land(home)
+    assert not [row for day in landed_days(home) for row in rows(home, day)]
+    sent: dict[str, Any] = {"user_id": "u1", "recommendation_id": "sent", "item_id": None}
+    store.track("m1", "2025-03-02T09:00:00Z", event_type="email_sent", **sent)
+    store.track("m2", "2025-03-02T10:00:00Z", event_type="email_sent", user_id="u1", item_id=None)
+    land(home)
+    shown = [row for row in rows(home, SECOND) if row["event_type"] == "recommendation_served"]
+    assert [(row["event_id"], row["event_at"].hour) for row in shown] == [("sent:1", 9), ("sent:2", 9)]
+    assert json.loads(shown[0]["context"])["kind"] == MESSAGE_LIST
     assert land(home).changed_days == []
 
 

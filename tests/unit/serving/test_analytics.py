@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from feature_repo.event_log import events, operational_url
+from feature_repo.events import MESSAGE_LIST
 from feature_repo.layout import Home
 from serving.analytics import Analytics, Question, chosen_period, read_segment
 from serving.errors import InvalidField, NoTables
@@ -400,6 +402,15 @@ def test_what_came_since_is_told_apart_and_from_the_latest_answers(tmp_path: Pat
         assert live["personalized_share"] == 0.75
         assert live["rungs"] == {"batch": 3, "popular": 1}
         assert answer["lift"] is None and "experiment" in answer["unavailable"]["lift"]
+
+    run(tmp_path, scenario)
+
+
+def test_the_goods_of_drafts_are_no_answers(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, database: Database) -> None:
+        await database.write(partial(put_served, kind=MESSAGE_LIST))
+        live = (await analytics.recommendations(Question()))["live"]
+        assert (live["answers"], live["items_shown"], live["by_kind"]) == (0, 0, [])
 
     run(tmp_path, scenario)
 

@@ -229,7 +229,8 @@ _ALL: list[EventType] = [
     ),
     *_types(
         "offer",
-        ("offer_view", "an offer was seen", ()),
+        ("offer_served", "an offer was answered; context.offer_id, offer_type, expected_response_rate", ()),
+        ("offer_view", "an offer was seen; context.offer_id", ()),
         ("offer_click", "an offer was opened", ()),
         ("offer_redeem", "an offer was used", ()),
         ("loyalty_earn", "loyalty points were earned", _USER),
@@ -270,6 +271,7 @@ SHOP_ACTS = frozenset(
         "sms_sent",
         "order_delivered",
         "recommendation_served",
+        "offer_served",
         "experience_served",
         "behavior_detected",
         "conversion_attributed",

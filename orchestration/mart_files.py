@@ -57,6 +57,7 @@ MARTS: tuple[Mart, ...] = (
     Mart("cohorts", "cohort_month, month"),
     Mart("items_daily", "item_id", "event_date"),
     Mart("recommendations_daily", "event_date, kind, algorithm, slot, release, customer_type"),
+    Mart("offers_daily", "event_date, offer_type"),
     Mart("touchpoints", "visitor_id, touched_at, channel, campaign_id", "event_date"),
     Mart("attribution_daily", "event_date, channel, campaign_id"),
     Mart("campaign_contacts", "campaign_id, user_id", "event_date", "any"),

@@ -67,7 +67,9 @@ class Retention:
 KEEP_ALL = Retention()
 DEFAULTS = Retention(
     events=1095,
-    by_type={"recommendation_served": 400, "experience_served": 400, "scroll": 400, "device_signal": 400},
+    by_type=dict.fromkeys(
+        ("recommendation_served", "offer_served", "experience_served", "scroll", "device_signal"), 400
+    ),
     quarantine=400,
     log=35,
     decisions=35,

@@ -217,6 +217,7 @@ def campaigns(sheet: Sheet) -> None:
     sheet.table("campaign_results", results, CAMPAIGN_COLUMNS, "analysis/attribution")
     lessons = sheet.book.many("select * from campaign_uplift order by campaign_id")
     sheet.table("campaign_uplift", lessons, UPLIFT_COLUMNS, "campaigns/uplift")
+    _offers(sheet)
     _marketing(sheet)
 
 
@@ -289,6 +290,21 @@ def _marketing(sheet: Sheet) -> None:
             "incremental_return",
         ),
     )
+
+
+def _offers(sheet: Sheet) -> None:
+    """Types of offers: what became of them, beside what was promised."""
+    rows = sheet.book.many(
+        "select offer_type, sum(served_count)::bigint as served, sum(viewed_count)::bigint as viewed,"
+        " sum(clicked_count)::bigint as clicked, sum(redeemed_count)::bigint as redeemed,"
+        " sum(redeemed_count) / nullif(sum(viewed_count), 0) as redeem_rate,"
+        " sum(responded_count) / nullif(sum(viewed_count), 0) as response_rate,"
+        " sum(expected_responses) / nullif(sum(viewed_count), 0) as expected_response_rate"
+        " from offers_daily where event_date between ? and ? group by 1 order by served desc, offer_type",
+        sheet.ask.period.first,
+        sheet.ask.period.last,
+    )
+    sheet.table("offers", rows, OFFER_COLUMNS, "transforms/offers_daily")
 
 
 def _predicted(sheet: Sheet) -> None:
@@ -410,6 +426,18 @@ STOCK_COLUMNS = {
     "stock_cover_days": Column("days", "Days that the stock of now lasts at the period's sales."),
     "unsold_90_days": Column("items", "Items in stock that nobody bought in the last 90 days."),
     "out_of_stock": Column("items", "Items of which none is left."),
+}
+OFFER_COLUMNS = {
+    "offer_type": Column("text", "Type of offer."),
+    "served": Column("places", "Offers answered in the period; the rest is what came of these in 14 days."),
+    "viewed": Column("places", "Offers that were seen; whoever opens or uses one has seen it."),
+    "clicked": Column("places", "Offers that were opened."),
+    "redeemed": Column("places", "Offers that were used."),
+    "redeem_rate": Column("share", "Share of those seen that was used."),
+    "response_rate": Column("share", "Share of those seen that was opened or used."),
+    "expected_response_rate": Column(
+        "share", "That share as each answer promised it, mean over the offers that were seen."
+    ),
 }
 OPPORTUNITY_COLUMNS = {
     "area": Column("text", "pricing, inventory, retention or bundles."),

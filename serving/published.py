@@ -35,6 +35,11 @@ SMALL = {
     "items": "item_id, title, category, price, cost, stock, is_catalogued, last_sold_at",
 }
 """Read whole when a publication is opened, with these columns."""
+ADDED = {
+    "offers_daily": "offer_type varchar, served_count bigint, viewed_count bigint, clicked_count bigint,"
+    " redeemed_count bigint, responded_count bigint, expected_responses double, event_date date",
+}
+"""Small tables that a publication of an older version lacks, and their columns; they are empty then."""
 LARGE = ("orders", "customers", "item_pairs")
 ANALYSES = {
     "channel_credit": "channel varchar, removal_effect double, share double, revenue double,"
@@ -80,6 +85,10 @@ class Publication:
         # Names come from the lists above and paths from the home: nothing of a request stands here.
         for table, columns in SMALL.items():
             connection.execute(f"create table {table} as select {columns} from {_files(_of(folder / table))}")
+        for table, declared in ADDED.items():
+            connection.execute(f"create table {table} ({declared})")
+            if (folder / table).is_dir():
+                connection.execute(f"insert into {table} by name select * from {_files(_of(folder / table))}")
         for table in LARGE:
             connection.execute(f"create view {table} as select * from {_files(_of(folder / table))}")
         for name, declared in ANALYSES.items():

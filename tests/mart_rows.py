@@ -247,6 +247,18 @@ OTHER_MARTS: dict[str, list[dict[str, Any]]] = {
             ("bundle_events", "cross_sell", "customer", 0, 0, 4, 2, 1, 0, 0.0),
         )
     ],
+    "offers_daily": [
+        {
+            "event_date": DAYS[2],
+            "offer_type": "category_bonuses",
+            "served_count": 10,
+            "viewed_count": 4,
+            "clicked_count": 1,
+            "redeemed_count": 1,
+            "responded_count": 2,
+            "expected_responses": 0.2,
+        }
+    ],
     "attribution_daily": [
         credit("email", "c1", DAYS[2], 30.0, 0.0),
         credit("search", "", DAYS[3], 12.0, 1.0),

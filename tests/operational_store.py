@@ -95,8 +95,9 @@ class OperationalStore:
         at: str,
         items: list[dict[str, Any]],
         kind: str = "recommendations",
+        name: str = "items",
     ) -> None:
-        """Recommendations that were answered."""
+        """Recommendations that were answered; or, by another kind and `name` in the output, other things."""
         with self.writing() as connection:
             connection.execute(
                 sa.insert(decisions).values(
@@ -106,7 +107,7 @@ class OperationalStore:
                     at=micros(at),
                     release="r1",
                     inputs="{}",
-                    output=json.dumps({"items": items}),
+                    output=json.dumps({name: items}),
                 )
             )
 

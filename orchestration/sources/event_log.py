@@ -9,7 +9,7 @@ run that is killed anywhere reads the same rows again, and a row that was landed
   days that hold the anonymous id are given again.
 - A day that nobody asked for (another window, a date that no partition holds) waits, and is given once asked.
 - What was decided comes as `recommendation_served`, one event for each item that was shown: the goods of a
-  message when the event says that it was sent, and never if it was not.
+  message when the event says that it was sent, and never if it was not. Offers come as `offer_served`.
 """
 
 from __future__ import annotations
@@ -270,9 +270,10 @@ _DECISIONS = _Logged(
 def impressions(
     decision: Mapping[str, Any], anonymous: frozenset[str] | set[str]
 ) -> Iterator[dict[str, Any]]:
-    """One event for each item of a decision, as a row of the log; a decision without items has none."""
+    """One event for each item or offer of a decision, as a row of the log; another decision has none."""
     visitor = decision["visitor_id"]
     who = {"anonymous_id": visitor} if visitor in anonymous else {"user_id": visitor}
+    yield from (row | who for row in _offers_of(decision))
     shown = orjson.loads(decision["output"]).get("items") or ()
     for number, item in enumerate(shown, start=1):
         if not isinstance(item, dict) or not item.get("item_id"):
@@ -295,6 +296,27 @@ def impressions(
             "event_id": f"{decision['decision_id']}:{number}",
             "event_type": "recommendation_served",
             **who,
+            "event_at": decision["at"],
+            "received_at": decision["at"],
+            "body": body,
+        }
+
+
+def _offers_of(decision: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One event for each offer, with the response that was promised of it."""
+    made = orjson.loads(decision["output"]).get("offers") or ()
+    for number, offer in enumerate(made, start=1):
+        context = {name: offer.get(name) for name in ("offer_type", "expected_response_rate")}
+        context |= {"offer_id": f"{decision['decision_id']}-{number}", "position": number}
+        body = {
+            "item_id": offer.get("item_id"),
+            "recommendation_id": decision["decision_id"],
+            "channel": "api",
+            "context": context | {"kind": decision["kind"], "release": decision["release"]},
+        }
+        yield {
+            "event_id": f"{decision['decision_id']}:{number}",
+            "event_type": "offer_served",
             "event_at": decision["at"],
             "received_at": decision["at"],
             "body": body,

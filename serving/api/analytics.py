@@ -189,7 +189,8 @@ for _path in ("/analytics/campaign-performance", "/dashboard/campaigns"):
         "By campaign and channel, with the incremental revenue from customers who were held out, and credit"
         " by five rules and a Markov chain beside it. `campaign_results`: conversion and revenue of both arms"
         " over all days of each campaign, with intervals for one look and for any number of looks."
-        " `campaign_uplift`: whether it is known whom its messages move.",
+        " `campaign_uplift`: whether it is known whom its messages move. `offers`: shown, seen, opened, used,"
+        " beside the response that was promised.",
     )
 _of_a_period(
     "/dashboard/journeys",

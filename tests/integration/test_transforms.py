@@ -85,6 +85,12 @@ def messages(draw: random.Random) -> list[Event]:
                 events.append(
                     event(f"{name}-o", "email_open", opened, user_id=user, campaign_id=f"c{day % 2}")
                 )
+            offer = {"user_id": user, "recommendation_id": name}
+            promised = f'{{"offer_id": "{name}-1", "offer_type": "rewards", "expected_response_rate": 0.05}}'
+            events.append(event(f"{name}-f", "offer_served", when, context=promised, **offer))
+            if number % 3 == 0:
+                used = f"2024-05-{day + 2:02} 21:2{number}"
+                events.append(event(f"{name}-g", "offer_redeem", used, context=promised, **offer))
             context = '{"algorithm": "als", "kind": "recommendations", "position": 1, "release": "r"}'
             answer = {"user_id": user, "item_id": f"i{number % 7}", "recommendation_id": name}
             events.append(

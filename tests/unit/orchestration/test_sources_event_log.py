@@ -224,6 +224,27 @@ def test_the_goods_of_a_message_are_shown_when_it_is_sent_and_those_of_a_draft_n
     assert land(home).changed_days == []
 
 
+def test_offers_come_with_what_was_promised_of_them(home: Home, store: OperationalStore) -> None:
+    made = [
+        {"offer_type": "product_discounts", "item_id": "i1", "expected_response_rate": 0.05, "discount": 0.1},
+        {"offer_type": "category_bonuses", "expected_response_rate": 0.04},
+    ]
+    store.decide("d1", "u1", "2025-03-01T12:00:00Z", made, "offers", "offers")
+    land(home)
+    first, second = rows(home)
+    assert (first["event_type"], first["user_id"], first["item_id"]) == ("offer_served", "u1", "i1")
+    assert (second["event_id"], second["item_id"], second["recommendation_id"]) == ("d1:2", None, "d1")
+    assert json.loads(second["context"]) == {
+        "expected_response_rate": 0.04,
+        "kind": "offers",
+        "offer_id": "d1-2",
+        "offer_type": "category_bonuses",
+        "position": 2,
+        "release": "r1",
+    }
+    assert landing_summary(home).quarantined == 0
+
+
 def test_another_source_of_the_day_is_left_alone_and_the_same_event_counts_once(
     home: Home, store: OperationalStore
 ) -> None:

@@ -406,6 +406,29 @@ def test_what_came_since_is_told_apart_and_from_the_latest_answers(tmp_path: Pat
     run(tmp_path, scenario)
 
 
+def test_offers_stand_beside_what_was_promised_of_them(tmp_path: Path) -> None:
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answer = await analytics.dashboard("campaigns", Question())
+        found = rows_by(answer, "offers")["category_bonuses"]
+        assert (found["served"], found["viewed"], found["redeem_rate"]) == (10, 4, 0.25)
+        assert (found["response_rate"], found["expected_response_rate"]) == (0.5, pytest.approx(0.05))
+        early = await analytics.dashboard("campaigns", Question(last=DAYS[0], days=1))
+        assert early["tables"]["offers"]["rows"] == []
+
+    run(tmp_path, scenario)
+
+
+def test_a_publication_of_before_there_was_a_mart_is_read_without_it(tmp_path: Path) -> None:
+    publish_marts(Home(tmp_path))
+    publish_predictions(Home(tmp_path))
+    shutil.rmtree(Home(tmp_path).root / "marts" / "current" / "offers_daily")
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        assert (await analytics.dashboard("campaigns"))["tables"]["offers"]["rows"] == []
+
+    run(tmp_path, scenario, has_tables=False)
+
+
 def test_the_goods_of_drafts_are_no_answers(tmp_path: Path) -> None:
     async def scenario(analytics: Analytics, database: Database) -> None:
         await database.write(partial(put_served, kind=MESSAGE_LIST))

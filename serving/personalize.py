@@ -92,7 +92,9 @@ class Personalizer:
             lambda: releases.withdrawn,
         )
         self._fold_ins = FoldIns()
-        self.stored = StoredAnswers(self._options.stored_seconds, self._rules, self._receipts)
+        self.stored = StoredAnswers(
+            self._options.stored_seconds, self._rules, self._receipts, self._options.asks_online
+        )
 
     # answers
 

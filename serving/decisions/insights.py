@@ -14,6 +14,7 @@ from typing import Any
 
 from feature_repo.events import SHOP_ACTS
 from serving.decisions.segments import PriceBands
+from serving.values import instant
 
 Event = Mapping[str, Any]
 # Category, brand and list price of an item; None for one that the catalogue does not have.
@@ -24,6 +25,9 @@ SESSION_TIMEOUT = 1_800_000_000
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 STRENGTHS = {"product_view": 1.0, "wishlist_add": 2.0, "add_to_cart": 3.0, "purchase": 5.0}
 INTEREST_HALF_LIFE_DAYS = 90
+ENGAGEMENT_HALF_LIFE_DAYS = 30
+FULLY_ENGAGED_EVENTS = 40.0
+"""Decayed events at which a customer counts as fully engaged."""
 SHOWN = 5
 # Below this many observations a habit is a guess.
 ENOUGH_EVENTS = 5
@@ -34,12 +38,23 @@ ANOMALOUS = 3.5
 # A price this far below the list price was a discount, not a rounding.
 DISCOUNT = 0.97
 
+EVENTS_DECAY = "events_decay_30d"
+"""The batch's count of events, each halved every `ENGAGEMENT_HALF_LIFE_DAYS` up to the row's `feature_at`."""
 NO_EVENTS = "no events are known of this visitor"
 FEW_EVENTS = f"fewer than {ENOUGH_EVENTS} acts are known"
 FEW_DAYS = f"fewer than {ENOUGH_DAYS} active days are known"
 NO_PRICES = f"fewer than {ENOUGH_PRICES} purchases with a known price"
 NO_CATALOGUE = "none of the items touched is in the catalogue with this property"
 NOT_REPORTED = "no event reports it"
+
+
+def stored_engagement(behaviour: Mapping[str, Any], as_of: datetime) -> float | None:
+    """Engagement from 0 to 1 by what the batch counted, as of an instant; None where it counted nothing."""
+    events, counted_at = behaviour.get(EVENTS_DECAY), instant(behaviour.get("feature_at"))
+    if events is None or counted_at is None:
+        return None
+    days = max(0.0, (as_of - counted_at) / timedelta(days=1))
+    return round(min(1.0, float(events) * 2 ** (-days / ENGAGEMENT_HALF_LIFE_DAYS) / FULLY_ENGAGED_EVENTS), 4)
 
 
 def own_acts(events: Sequence[Event]) -> list[Event]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from serving.decisions.insights import EVENTS_DECAY, stored_engagement
 from serving.decisions.layout import category_affinity
 from serving.decisions.segments import segments
 from serving.errors import StoreUnavailable
@@ -29,7 +30,7 @@ BEHAVIOUR_FIELDS = (
     "unit_count",
     "spend_total",
     "active_day_count",
-    "events_decay_30d",
+    EVENTS_DECAY,
     "recent_items",
     "recent_categories",
     *ACTED_AT,
@@ -37,8 +38,6 @@ BEHAVIOUR_FIELDS = (
 PREDICTION_FIELDS = ("feature_at", "churn_probability", "value_segment")
 CANDIDATE_FIELDS = ("item_ids", "seen", "release_id")
 RECENT_ITEMS = 30
-# Decayed events of the last 30 days at which a customer counts as fully engaged.
-FULLY_ENGAGED_EVENTS = 40.0
 OPERATIONAL_STORE = "operational_store_unavailable"
 
 
@@ -170,8 +169,7 @@ def known_visitor(
     recent += list(behaviour.get("recent_items") or ())
     live_categories = list(live.categories) if live is not None else []
     tiers = segments(behaviour, predicted, release.price_bands)
-    events = behaviour.get("events_decay_30d") or 0.0
-    stored_engagement = min(1.0, float(events) / FULLY_ENGAGED_EVENTS)
+    engagement = stored_engagement(behaviour, release.as_of) or 0.0
     feature_at = instant(behaviour.get("feature_at"))
     return Visitor(
         visitor_id=blank.visitor_id,
@@ -181,7 +179,7 @@ def known_visitor(
         seen=tuple(candidates.get("seen") or ()),
         candidates=tuple(candidates.get("item_ids") or ()),
         affinity=category_affinity(list(behaviour.get("recent_categories") or ()), live_categories),
-        engagement=round(max(stored_engagement, live.engagement_score if live is not None else 0.0), 4),
+        engagement=round(max(engagement, live.engagement_score if live is not None else 0.0), 4),
         value_segment=tiers["value_segment"],
         loyalty_tier=tiers["loyalty_tier"],
         price_tier=tiers["price_tier"],

@@ -9,9 +9,9 @@ from typing import Any
 from feature_repo.landed import Span
 from feature_repo.live import LiveUser
 from feature_repo.online_store import instant_of, microseconds_of
-from serving.decisions.insights import habits
+from serving.decisions.insights import EVENTS_DECAY, habits, stored_engagement
 from serving.errors import StoreUnavailable
-from serving.features import FeatureReader
+from serving.features import FeatureReader, Row
 from serving.live import LiveState
 from serving.people.history import END_OF_TIME, History, Past
 from serving.releases import ReleaseHolder, ServedRelease
@@ -22,8 +22,8 @@ MAX_EVENTS = 5_000
 LOOK_BACK_DAYS = 400
 BATCH_SECONDS = 0.25
 BEHAVIOUR = "user_behavior"
-BEHAVIOUR_FIELDS = ("feature_at", "order_count", "spend_total", "active_day_count", "event_count_total")
-NOTHING_LIVE = "nothing was done since the last batch"
+TOTALS = ("feature_at", "order_count", "spend_total", "active_day_count", "event_count_total")
+NOTHING_DONE = "no act of theirs is known"
 UNKNOWN = "nothing is known of this visitor"
 
 
@@ -50,7 +50,7 @@ class Insights:
         past, [live], behaviour = await asyncio.gather(
             self.past(user_id, release),
             self._live.read([user_id]),
-            self._reader.read(BEHAVIOUR, (user_id,), BEHAVIOUR_FIELDS),
+            self._reader.read(BEHAVIOUR, (user_id,), (*TOTALS, EVENTS_DECAY)),
         )
         now = self.now_of(release, past, live)
         stored = behaviour.rows[0]
@@ -61,9 +61,9 @@ class Insights:
             "is_known": bool(past.events) or stored is not None or live is not None,
             "as_of": instant_of(now).isoformat(),
             **found,
-            "engagement": {**engagement(live), "trend": direction},
+            "engagement": {**engagement(live, stored, release.as_of), "trend": direction},
             "live": described_live(live),
-            "totals": None if stored is None else {name: json_value(value) for name, value in stored.items()},
+            "totals": None if stored is None else {name: json_value(stored.get(name)) for name in TOTALS},
             "events_considered": len(past.events),
             "since": None if past.since is None else instant_of(past.since).isoformat(),
             "sources": list(past.sources),
@@ -98,11 +98,12 @@ async def past_or_nothing(insights: Insights, user_id: str, release: ServedRelea
         return Past([], None, (), is_cut=False)
 
 
-def engagement(live: LiveUser | None) -> dict[str, Any]:
-    """The live score; null for somebody who did nothing since the batch."""
-    if live is None:
-        return {"score": None, "reason": NOTHING_LIVE}
-    return {"score": live.engagement_score, "reason": None}
+def engagement(live: LiveUser | None, stored: Row | None, as_of: datetime) -> dict[str, Any]:
+    """The larger of the live score and that of the batch, as of its end; null for who did nothing at all."""
+    scores = [live.engagement_score] if live is not None else []
+    batch = None if stored is None else stored_engagement(stored, as_of)
+    found = max([*scores, *([] if batch is None else [batch])], default=None)
+    return {"score": found, "reason": NOTHING_DONE if found is None else None}
 
 
 def described_live(live: LiveUser | None) -> dict[str, Any] | None:

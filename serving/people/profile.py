@@ -122,7 +122,7 @@ class Profiles:
             "user_id": customer_id,
             "as_of": as_of.isoformat(),
             "features": {name: json_value(value) for name, value in derived.items()},
-            "behavioral": _behavioral(habit, engagement(live)),
+            "behavioral": _behavioral(habit, engagement(live, features, release.as_of)),
             "live": described_live(live),
             "demographic": await self._demographic(customer_id, customer.row or {}),
             "psychographic": _psychographic(habit, customer.row or {}) if parts.preferences else None,

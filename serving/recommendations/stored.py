@@ -54,8 +54,16 @@ class StoredAnswers:
     `seconds` is how long an answer may be given again. Whether it may still be shown is the caller's to ask.
     """
 
-    def __init__(self, seconds: float, rules: BusinessRules, receipts: DecisionLog | None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        rules: BusinessRules,
+        receipts: DecisionLog | None,
+        shares_store: bool = False,
+    ) -> None:
+        """`shares_store`: other workers hear of events too, so that only receipts know what still holds."""
         self._seconds = seconds
+        self._shares_store = shares_store
         self._rules = rules
         self._receipts = receipts
         self._stored: OrderedDict[str, dict[Question, _Stored]] = OrderedDict()
@@ -79,7 +87,7 @@ class StoredAnswers:
         self, ask: RecommendAsk, answer: dict[str, Any], release: ServedRelease, age: float = 0.0
     ) -> None:
         """Keep a personal answer that nothing was missing from; `age` is in seconds."""
-        if ask.visitor_id is None or answer["degraded"] or not answer["personalized"]:
+        if self._shares_store or ask.visitor_id is None or answer["degraded"] or not answer["personalized"]:
             return
         expires_at = time.monotonic() + self._seconds - age
         rules_version = self._rules.book.version

@@ -132,7 +132,7 @@ class Trend(BaseModel):
 
 
 class Engagement(BaseModel):
-    """Live score from 0 to 1 (feature_repo/live.py has the formula), and where it is going."""
+    """The larger of the live score (feature_repo/live.py) and the batch's, 0 to 1, and where it is going."""
 
     score: float | None
     reason: str | None

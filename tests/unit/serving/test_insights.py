@@ -1,10 +1,12 @@
 """Insights are functions of the events: nothing is invented, and the customer's own past is the measure."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from serving.decisions.insights import DAY, FEW_DAYS, NO_EVENTS, habits, price_sensitivity, robust_z, trend
+from serving.decisions.insights import stored_engagement as engagement_of
 from serving.decisions.segments import PriceBands
 
 BANDS = PriceBands(5.0, 20.0)
@@ -151,3 +153,12 @@ def test_the_robust_score_is_the_published_one() -> None:
     assert robust_z(8.0, past) == pytest.approx(0.6745 * 5)
     assert robust_z(3.0, [3.0] * 9) is None
     assert robust_z(4.0, [3.0] * 9 + [5.0]) == pytest.approx(1 / (1.2533 * 0.2))
+
+
+def test_what_the_batch_counted_fades_until_its_end() -> None:
+    counted_at = datetime(2026, 1, 1, tzinfo=UTC)
+    row = {"events_decay_30d": 20.0, "feature_at": counted_at}
+    assert engagement_of(row, counted_at) == 0.5
+    assert engagement_of(row, counted_at + timedelta(days=30)) == 0.25
+    assert engagement_of({**row, "events_decay_30d": 400.0}, counted_at) == 1.0
+    assert engagement_of({"feature_at": counted_at}, counted_at) is None

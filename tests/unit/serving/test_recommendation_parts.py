@@ -78,6 +78,12 @@ def test_only_personal_answers_that_miss_nothing_are_stored() -> None:
         assert asyncio.run(answers.find("anna", ask, RELEASE)) is None
 
 
+def test_beside_other_workers_memory_is_not_believed() -> None:
+    answers, ask = StoredAnswers(60.0, BusinessRules(), None, shares_store=True), RecommendAsk("anna")
+    answers.keep(ask, PERSONAL, RELEASE)
+    assert asyncio.run(answers.find("anna", ask, RELEASE)) is None
+
+
 def test_an_answer_of_other_rules_is_not_given_again() -> None:
     rules = BusinessRules()
     answers, ask = StoredAnswers(60.0, rules, None), RecommendAsk("anna")

@@ -96,12 +96,16 @@ def monitoring_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinitio
         from orchestration.data import Data
         from orchestration.drift_reports import write_report
         from orchestration.drifting import measure_drift
+        from orchestration.monitoring.watching import look_at_drift
         from training.drift import reasons
 
         started = monotonic()
         with workspace.writing() as home:
             report = measure_drift(Data.published(home), features, models)
             write_report(home, report)
+            undelivered = look_at_drift(workspace.settings, report)
+        for problem in undelivered:
+            context.log.warning(problem)
         for each in reasons(report.found):
             context.log.warning("%s has drifted: %s", each.model, each.text)
         metadata: dict[str, Any] = {

@@ -6,17 +6,21 @@ when it opens and once when it is over. What could not be delivered is told with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
 from feature_repo.layout import Home
 from orchestration.completion import read_note, write_note
+from orchestration.drift_reports import DriftReport
 from orchestration.monitoring.baseline import Judged, judge_days
 from orchestration.monitoring.series import Figure, Series
+from training.drift import Reason, reasons
 
 LEDGER = "alerts.json"
+DRIFT = "drift"
+"""The family of alerts about models; the others are those of watched figures."""
 LOOK_BACK_DAYS = 14
 KEPT_CLOSED = 200
 
@@ -46,7 +50,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Alert:
-    """One unusual figure. `key` names it while it is open; days are ISO texts, as in the ledger."""
+    """One unusual figure. `key` (name:side) names it while it is open; days are texts, as in the ledger."""
 
     key: str
     family: str
@@ -105,6 +109,31 @@ def alert_text(found: Watched, side: str) -> str:
     )
 
 
+def drift_alerts(report: DriftReport, ledger: Sequence[Alert]) -> list[Alert]:
+    """One alert for each model and aspect that drifted, since the first look that saw it."""
+    since = {alert.key: alert.since for alert in ledger if alert.is_open}
+    found: dict[str, list[Reason]] = {}
+    for reason in reasons(report.found):
+        found.setdefault(f"{drift_name(reason.model, reason.aspect)}:drifted", []).append(reason)
+    return [
+        Alert(key, DRIFT, since.get(key, str(report.as_of)), str(report.as_of), drift_text(key, each, since))
+        for key, each in found.items()
+    ]
+
+
+def drift_name(model: str, aspect: str) -> str:
+    """What an alert calls one aspect of a model."""
+    return f"{aspect} of {model}"
+
+
+def drift_text(key: str, found: Sequence[Reason], since: Mapping[str, str]) -> str:
+    """One line: what, how large, since when, where to look."""
+    name = key.partition(":")[0]
+    lasting = f" since {since[key]}" if key in since else ""
+    told = "; ".join(reason.text for reason in found)
+    return f"{name} has drifted from training{lasting}: {told}. Look at asset monitoring/drift, and MLflow."
+
+
 def read_ledger(home: Home) -> list[Alert]:
     """All alerts that are open or were lately, oldest first."""
     found = read_note(home.monitoring / LEDGER) or {"alerts": []}
@@ -120,9 +149,20 @@ def write_ledger(home: Home, alerts: Sequence[Alert]) -> None:
 
 
 def renew(ledger: Sequence[Alert], found: Sequence[Watched]) -> list[Alert]:
-    """The ledger after a look: alerts open, go on, or end. A figure that was not judged stays as it was."""
+    """The ledger after a look at watched figures. One that was not judged stays as it was."""
     judged = {one.figure.name for one in found if one.days}
-    current = {alert.key: alert for one in found if one.is_anomaly for alert in [alert_of(one)]}
+    return renewed_by(ledger, judged, [alert_of(one) for one in found if one.is_anomaly])
+
+
+def renew_drift(ledger: Sequence[Alert], report: DriftReport) -> list[Alert]:
+    """The ledger after the champions were compared with their training."""
+    judged = {drift_name(each.model, each.aspect) for each in report.found}
+    return renewed_by(ledger, judged, drift_alerts(report, ledger))
+
+
+def renewed_by(ledger: Sequence[Alert], judged: Collection[str], unusual: Iterable[Alert]) -> list[Alert]:
+    """The ledger after the names that were `judged`: alerts open, go on, or end; all others stay."""
+    current = {alert.key: alert for alert in unusual}
     renewed = []
     for alert in ledger:
         if not alert.is_open or alert.key.partition(":")[0] not in judged:

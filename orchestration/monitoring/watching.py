@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from orchestration.drift_reports import DriftReport
 from orchestration.monitoring.alerts import (
     Alert,
     Watched,
     read_ledger,
     renew,
+    renew_drift,
     watch,
     write_ledger,
 )
 from orchestration.monitoring.delivery import deliver, is_configured
-from orchestration.monitoring.series import FAMILIES, Family, watched_series
+from orchestration.monitoring.series import Family, watched_series
 from orchestration.settings import Settings
 
 
@@ -38,9 +40,18 @@ class Look:
 
 def look(settings: Settings, today: date) -> Look:
     """Judge the days before `today`, which is not over; an alert that nobody could be told stays untold."""
-    home = settings.home
-    found = watch(watched_series(home, today - timedelta(days=1)))
-    ledger = renew(read_ledger(home), found)
+    found = watch(watched_series(settings.home, today - timedelta(days=1)))
+    ledger, problems = _tell(settings, renew(read_ledger(settings.home), found))
+    return Look(found, ledger, problems)
+
+
+def look_at_drift(settings: Settings, report: DriftReport) -> list[str]:
+    """Renew the alerts about models after a comparison with training; what could not be delivered."""
+    return _tell(settings, renew_drift(read_ledger(settings.home), report))[1]
+
+
+def _tell(settings: Settings, ledger: list[Alert]) -> tuple[list[Alert], list[str]]:
+    """The ledger, kept, after people were told what is new; and what could not be delivered."""
     news = [alert for alert in ledger if alert.is_news]
     problems: list[str] = []
     if news and is_configured(settings):
@@ -48,13 +59,13 @@ def look(settings: Settings, today: date) -> Look:
         if not problems:
             told = {id(alert) for alert in news}
             ledger = [alert.told() if id(alert) in told else alert for alert in ledger]
-    write_ledger(home, ledger)
-    return Look(found, ledger, problems)
+    write_ledger(settings.home, ledger)
+    return ledger, problems
 
 
 def _subject(news: Sequence[Alert]) -> str:
     opened = [alert for alert in news if alert.is_open]
-    families = [family for family in FAMILIES if any(alert.family == family for alert in opened)]
+    families = sorted({alert.family for alert in opened})
     if not opened:
         return f"Attune: {len(news)} figures are usual again"
     return f"Attune: {len(opened)} unusual figures ({', '.join(families)})"

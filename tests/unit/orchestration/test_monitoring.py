@@ -5,9 +5,11 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from orchestration.monitoring.alerts import Alert, Watched, alert_of, renew, watch
+from orchestration.drift_reports import DriftReport
+from orchestration.monitoring.alerts import Alert, Watched, alert_of, renew, renew_drift, watch
 from orchestration.monitoring.baseline import Tolerance, judge, judge_days
 from orchestration.monitoring.series import Figure, Series, consecutive
+from training.drift import Drift
 
 LAST = date(2026, 3, 29)
 REVENUE = Figure("revenue", "business", "revenue", "mart daily_kpis")
@@ -115,6 +117,31 @@ def test_a_figure_that_cannot_be_judged_leaves_its_alert_open() -> None:
     before = [Alert("revenue:below", "business", "2026-03-01", "2026-03-02", "text", told_open=True)]
     assert renew(before, [watched([100.0] * 10)]) == before
     assert renew(before, []) == before
+
+
+def drifted(as_of: date, psi: float) -> DriftReport:
+    found = Drift("churn", "prediction", "churn_probability", psi, 0.0, 0.0, 0.3, 0.5, 900, 900, psi > 0.25)
+    return DriftReport(as_of, {"churn": "3"}, [found])
+
+
+def test_a_model_that_drifts_is_an_alert_until_it_does_not() -> None:
+    other = Alert("revenue:below", "business", "2026-03-01", "2026-03-02", "text", told_open=True)
+    opened = renew_drift([other], drifted(LAST, 0.4))
+    assert [(alert.key, alert.family) for alert in opened[1:]] == [("prediction of churn:drifted", "drift")]
+    assert (
+        "prediction of churn has drifted from training: churn_probability moved: PSI 0.40" in opened[1].text
+    )
+    assert opened[1].text.endswith("Look at asset monitoring/drift, and MLflow.")
+    later = renew_drift([other, opened[1].told()], drifted(LAST + timedelta(days=2), 0.5))
+    assert (later[1].since, later[1].until, later[1].is_news) == (
+        str(LAST),
+        str(LAST + timedelta(days=2)),
+        False,
+    )
+    assert f"since {LAST}" in later[1].text
+    ended = renew_drift(later, drifted(LAST + timedelta(days=3), 0.1))
+    assert [(alert.is_open, alert.is_news) for alert in ended] == [(True, False), (False, True)]
+    assert renew(ended, []) == ended
 
 
 def test_a_day_without_events_is_zero_for_a_count_and_unknown_for_a_share() -> None:

@@ -59,7 +59,7 @@ OTHER_NAMES: Mapping[str, str] = {
 }
 """What the documents call a field -> its name in the contract."""
 NAMES: Mapping[str, str] = {name: name for name in FIELDS} | dict(OTHER_NAMES)
-FROM_CONTEXT = ("device_type", "session_id")
+FROM_CONTEXT = {"device_type": "device_type", "device": "device_type", "session_id": "session_id"}
 
 PermissionsOf = Callable[[str | None, Signals], Permissions]
 Heed = Callable[[Sequence[SingleEvent]], Awaitable[None]]
@@ -355,9 +355,9 @@ def row_of(body: Mapping[str, Any]) -> dict[str, Any]:
             raise EventRefused("bad_context", "context", context)
     context = row.get("context")
     if type(context) is dict:
-        for name in FROM_CONTEXT:
-            if row.get(name) is None and type(context.get(name)) is str:
-                row[name] = context[name]
+        for given, name in FROM_CONTEXT.items():
+            if row.get(name) is None and type(context.get(given)) is str:
+                row[name] = context[given]
     return row
 
 

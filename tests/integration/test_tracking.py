@@ -424,6 +424,7 @@ def test_device_and_session_are_lifted_out_of_the_context() -> None:
         {"user_id": "a", "session_id": "s1", "context": {"device_type": "mobile", "session_id": "s2"}}
     )
     assert (row["device_type"], row["session_id"]) == ("mobile", "s1")
+    assert row_of({"user_id": "a", "context": {"device": "tablet"}})["device_type"] == "tablet"
 
 
 @pytest.mark.parametrize(

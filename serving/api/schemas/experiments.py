@@ -1,5 +1,6 @@
 """Experiments: their definition, as the API and `experiments.yaml` give it, and what is said of them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -160,7 +161,8 @@ class Definition(BaseModel):
     )
 
     id: Name = Field(
-        validation_alias=AliasChoices("id", "experiment_id"), description="Stands in every event"
+        validation_alias=AliasChoices("id", "experiment_id"),
+        description="Stands in every event; left out: the name in lower case with hyphens",
     )
     name: Text | None = None
     hypothesis: Text | None = Field(
@@ -198,6 +200,14 @@ class Definition(BaseModel):
         default="fixed",
         description="bandit: each run deals anew, by how likely each variant is the best (Thompson sampling)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_id_from_the_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "id" in value or "experiment_id" in value:
+            return value
+        words = re.findall(r"[a-z0-9]+", str(value.get("name") or "").lower())
+        return {**value, "id": "-".join(words)[:64].strip("-")} if words else value
 
     @field_validator("id")
     @classmethod

@@ -470,7 +470,6 @@ def test_a_definition_that_cannot_work_is_refused(body: dict[str, Any], problem:
 def test_the_documents_spelling_of_a_definition_is_accepted() -> None:
     read = Definition.model_validate(
         {
-            "id": "algorithms",
             "name": "Product Recommendation Algorithm Test",
             "customer_segment": "high_value_customers",
             "variants": {
@@ -481,7 +480,7 @@ def test_the_documents_spelling_of_a_definition_is_accepted() -> None:
             "success_metrics": ["click_through_rate", "conversion_rate", "revenue_per_visitor"],
         }
     )
-    assert read.segment == "high"
+    assert (read.id, read.segment) == ("product-recommendation-algorithm-test", "high")
     assert [each.parameters["recommendations.algorithm"] for each in read.variants] == [
         "collaborative",
         "hybrid",

@@ -202,6 +202,14 @@ class ServedProcess:
                 time.sleep(0.1)
         raise AssertionError(f"the service did not start:\n{self.log()}")
 
+    def wait_whole(self, answers: int = 20, seconds: float = 60) -> None:
+        """Return when so many answers in a row, of whichever worker, miss no store."""
+        end, whole = time.monotonic() + seconds, 0
+        while whole < answers:
+            whole = whole + 1 if self.get("/health")[1]["status"] == "ok" else 0
+            if time.monotonic() > end:
+                raise AssertionError(f"the service misses a store:\n{self.get('/health')}\n{self.log()}")
+
     def log(self) -> str:
         """What it printed so far."""
         return self._log.read_text()

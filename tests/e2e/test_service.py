@@ -35,6 +35,7 @@ def service(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     process = ServedProcess(home.root, tmp_path_factory.mktemp("log") / "log", ATTUNE_WORKERS="2")
     try:
         process.wait_ready()
+        process.wait_whole()
         yield process
     finally:
         process.end()

@@ -172,11 +172,7 @@ class ConsentBook:
         """
         changes = list(changes)
         self.check(changes)
-        if not changes:
-            return
-        rows = ledger_rows(user_id, changes)
-        await self._database.write(lambda connection: append_entries(connection, rows))
-        await self.caught_up()
+        await self._enter(ledger_rows(user_id, changes))
 
     async def heed(self, events: Iterable[SaidEvent]) -> None:
         """Record what events revoke (`revoked_by`), as `record` does, where opting out is accepted."""
@@ -188,6 +184,10 @@ class ConsentBook:
             if visitor_id is not None and not self._tombstones.is_erased(visitor_id):
                 purposes = revoked_by(event.event_type, event.fields.get("context") or {})
                 rows += ledger_rows(visitor_id, opt_out_changes(purposes, event.event_type))
+        await self._enter(rows)
+
+    async def _enter(self, rows: list[Mapping[str, Any]]) -> None:
+        """Append to the ledger; when this returns every worker acts on it."""
         if rows:
             await self._database.write(lambda connection: append_entries(connection, rows))
             await self.caught_up()

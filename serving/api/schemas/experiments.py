@@ -153,12 +153,16 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+def _without_its_id(schema: dict[str, Any]) -> None:
+    """The name stands for the id where there is none, so a request may leave it out."""
+    schema["examples"] = [EXAMPLE]
+    schema["required"] = [name for name in schema["required"] if name != "id"]
+
+
 class Definition(BaseModel):
     """An experiment. Its first variant is the control: what everybody else gets."""
 
-    model_config = ConfigDict(
-        extra="forbid", populate_by_name=True, json_schema_extra={"examples": [EXAMPLE]}
-    )
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra=_without_its_id)
 
     id: Name = Field(
         validation_alias=AliasChoices("id", "experiment_id"),

@@ -11,10 +11,12 @@ import contextlib
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from feature_repo.layout import Home
 from serving.bundle_results import DEFINITIONS as BUNDLE_DEFINITIONS
@@ -38,6 +40,7 @@ MOST_DAYS = 3650
 EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
 KEPT_ANSWERS = 256
 LIVE_SECONDS = 10.0
+HEALTH_SECONDS = 2.0
 WARM_SECONDS = 5.0
 MICROS = 1_000_000
 DAY_MICROS = 86_400 * MICROS
@@ -120,7 +123,7 @@ class Analytics:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analytics")
         self._open: _Open | None = None
         self._opening = asyncio.Lock()
-        self._live: dict[tuple[str, ...], tuple[float, asyncio.Task[Answer]]] = {}
+        self._shared: dict[tuple[str, ...], tuple[float, asyncio.Task[Answer]]] = {}
         self._warmer: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -187,7 +190,11 @@ class Analytics:
 
     async def data_health(self) -> Answer:
         """How fresh and how clean the data is, what is unusual in it, and how quick the service is."""
-        return await asyncio.to_thread(health_tables, self._home, self._metrics)
+
+        def read() -> Coroutine[Any, Any, Answer]:
+            return asyncio.to_thread(health_tables, self._home, self._metrics)
+
+        return await self._once_in(HEALTH_SECONDS, ("data_health",), read)
 
     # the tables
 
@@ -202,15 +209,19 @@ class Analytics:
     async def _with_live(self, name: str, question: Question, parts: tuple[str, ...]) -> Answer:
         answer = await self.dashboard(name, question)
         since = datetime.fromisoformat(answer["as_of"]).replace(tzinfo=UTC) + timedelta(days=1)
-        return answer | {"live": await self._since(int(since.timestamp()) * MICROS, parts)}
+        micros = int(since.timestamp()) * MICROS
+        live = await self._once_in(LIVE_SECONDS, ("live", *parts), lambda: self._read_live(micros, parts))
+        return answer | {"live": live}
 
-    async def _since(self, since: int, parts: tuple[str, ...]) -> Answer:
-        """What came after the tables; asked once in a while, whoever else asks meanwhile."""
+    async def _once_in(
+        self, seconds: float, name: tuple[str, ...], read: Callable[[], Coroutine[Any, Any, Answer]]
+    ) -> Answer:
+        """What `read` gave within the last so many seconds: one reading, whoever else asks meanwhile."""
         now = time.monotonic()
-        kept = self._live.get(parts)
-        if kept is None or now - kept[0] >= LIVE_SECONDS:
-            kept = (now, asyncio.create_task(self._read_live(since, parts)))
-            self._live[parts] = kept
+        kept = self._shared.get(name)
+        if kept is None or now - kept[0] >= seconds:
+            kept = (now, asyncio.create_task(read()))
+            self._shared[name] = kept
         return await asyncio.shield(kept[1])
 
     async def _read_live(self, since: int, parts: tuple[str, ...]) -> Answer:

@@ -21,12 +21,13 @@ from feature_repo.event_log import events, operational_url
 from feature_repo.events import MESSAGE_LIST
 from feature_repo.layout import Home
 from serving.analytics import Analytics, Question, chosen_period, read_segment
+from serving.data_health import health_tables
 from serving.errors import InvalidField, NoTables
 from serving.figures import Segment
 from serving.metrics import Metrics
 from serving.releases import ReleaseHolder, serve_form
 from serving.settings import read_settings
-from serving.sheets import part_rows, parts_of
+from serving.sheets import Answer, part_rows, parts_of
 from serving.store.database import Database
 from serving.store.decisions import decision_outcomes, decisions
 from tests import mart_rows
@@ -340,6 +341,27 @@ def test_models_and_health_are_told_in_tables(tmp_path: Path) -> None:
         assert models["tables"]["release"]["source_asset"] == "release/built"
         results = await analytics.experiments()
         assert results["experiments"] == [] and "no run" in results["unavailable"]["experiments"]
+
+    run(tmp_path, scenario)
+
+
+def test_many_who_ask_for_data_health_at_once_cost_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = []
+
+    def read(home: Home, metrics: Metrics) -> Answer:
+        readings.append(home)
+        return health_tables(home, metrics)
+
+    monkeypatch.setattr("serving.analytics.health_tables", read)
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        answers = await asyncio.gather(*(analytics.data_health() for _ in range(5)))
+        assert len(readings) == 1 and answers[0]["tables"].keys() == answers[4]["tables"].keys()
+        monkeypatch.setattr("serving.analytics.HEALTH_SECONDS", 0.0)
+        await analytics.data_health()
+        assert len(readings) == 2
 
     run(tmp_path, scenario)
 

@@ -1,16 +1,17 @@
 """What campaigns earn, by every method, against what the simulator knows that they caused.
 
-    python -m benchmarks.attribution [--users 40000] [--days 365] [--seeds 1] [--json FILE]
+    python -m benchmarks.attribution [--users 40000] [--days 365] [--seeds 1 2 3] [--json FILE]
 
-A shop is simulated in which e-mails and push messages cause visits, a share of each audience held out; it is
-landed, transformed and analysed as any other. Then the incremental revenue (held out against treated), the
+Shops are simulated in which e-mails and push messages cause visits, a share of each audience held out; each
+is landed, transformed and analysed as any other. Then the incremental revenue (held out against treated), the
 credit of each rule and that of the Markov chain stand beside the revenue of the visits that the messages
-caused. Bar: the incremental revenue of all campaigns is wrong by at most 15 %. The rules and the chain share
-out revenue that would have come anyway: their errors are shown beside it.
+caused. Bar: the incremental revenue of all campaigns of all shops is wrong by at most 15 %. The rules and the
+chain share out revenue that would have come anyway: their errors are shown beside it.
 
 The comparison of arms is right on average and needs many customers: what people buy anyway in the week
 after a message moves the sum by 58 % (one standard error, mean of four worlds) in a shop of 3,000 over 120
-days. That falls with the root of customers times days; at the default size it was 13 %.
+days. That falls with the root of customers times days: 13 % in one shop of the default size, 7.5 % in three
+of them together, which is why the bar is held against their sum.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attribution")
     parser.add_argument("--users", type=int, default=40_000)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     judged = [each for seed in options.seeds for each in judge(options.users, options.days, seed)]
@@ -76,9 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.json:
         options.json.write_text(json.dumps([asdict(each) for each in judged], indent=1), encoding="utf-8")
-    wrong = [abs(each.error) for each in judged if (each.channel, each.method) == (ALL, INCREMENTAL)]
-    print(f"\nincremental revenue of all campaigns wrong by at most {max(wrong):.1%}; bar {BAR:.0%}")
-    return int(max(wrong) > BAR)
+    own = [each for each in judged if (each.channel, each.method) == (ALL, INCREMENTAL)]
+    wrong = sum(each.revenue for each in own) / sum(each.caused for each in own) - 1
+    held = sum(abs(each.revenue - each.caused) <= (each.half_width or 0.0) for each in own)
+    print(f"\nincremental revenue of all campaigns wrong by {wrong:+.1%}; bar {BAR:.0%}")
+    print(f"the truth lies within the 95 % interval in {held} of {len(own)} shops")
+    return int(abs(wrong) > BAR)
 
 
 def judge(users: int, days: int, seed: int) -> list[Judged]:

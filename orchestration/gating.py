@@ -24,7 +24,7 @@ def write_past_frame(home: Home, cutoff: datetime, seed: int) -> Path:
     """
     with tempfile.TemporaryDirectory(prefix="attune-past-") as place:
         past = Home(Path(place))
-        for mart in ("user_daily", "user_features"):
+        for mart in ("user_daily", "user_features", "interactions_daily"):
             past.mart(mart).mkdir(parents=True)
             for file in home.mart(mart).resolve().glob("*.parquet"):
                 if file.stem < f"{cutoff:%Y-%m-%d}":

@@ -24,6 +24,8 @@ from feature_repo.derived import derive_user
 from feature_repo.entities import USER_ID
 from feature_repo.store import EVENT_TIMESTAMP, retrieve
 from training.errors import MissingMart, NotEnoughData
+from training.interactions import MART as INTERACTIONS
+from training.item_popularity import item_popularity
 
 MART = "user_daily"
 CUTOFF = "cutoff"
@@ -46,9 +48,10 @@ def customer_frame(
     """Features and labels, one row per customer and cut-off, in order of cut-off and user id.
 
     Columns: `user_id`, `cutoff` (UTC instant), the service's fields and `DERIVED_USER_FEATURES` as of the
-    cut-off, `spend_last_90d` (for a baseline), and the labels `spend_next` (currency units), `orders_next`
-    (order days' orders) and `days_to_next_order` (whole days from the cut-off to the first order day of the
-    horizon, NaN if it has none). `marts` is the folder of the published marts.
+    cut-off, `item_popularity` of what they bought, `spend_last_90d` (for a baseline), and the labels
+    `spend_next` (currency units), `orders_next` (order days' orders) and `days_to_next_order` (whole days
+    from the cut-off to the first order day of the horizon, NaN if it has none). `marts` is the folder of the
+    published marts.
 
     Raises `MissingMart`, and `NotEnoughData` if nobody had ordered before the cut-offs or if the marts end
     before the last label window does.
@@ -65,7 +68,7 @@ def customer_frame(
             "use an earlier cut-off",
         )
     customers = _customers(marts, cutoffs, horizon_days)
-    return with_features(store, customers, service)
+    return with_features(store, _with_item_popularity(marts, customers, cutoffs), service)
 
 
 def known_at(frame: pd.DataFrame, at: datetime, horizon_days: int) -> pd.DataFrame:
@@ -90,7 +93,7 @@ def scoring_frame(
 ) -> pd.DataFrame:
     """The same without labels: every customer with an order before `at`. `at` is 00:00 UTC."""
     customers = _customers(marts, [at], 0).drop(columns=list(LABELS))
-    return with_features(store, customers, service)
+    return with_features(store, _with_item_popularity(marts, customers, [at]), service)
 
 
 def data_range(marts: Path) -> tuple[datetime, datetime]:
@@ -201,6 +204,11 @@ def _customers(marts: Path, cutoffs: Sequence[datetime], horizon_days: int) -> p
         raise NotEnoughData("customers with an order before the cut-offs", 0, 1, "use later cut-offs")
     frame[CUTOFF] = _instants(frame[CUTOFF])
     return frame
+
+
+def _with_item_popularity(marts: Path, customers: pd.DataFrame, cutoffs: Sequence[datetime]) -> pd.DataFrame:
+    found = item_popularity(str(marts / INTERACTIONS / "*.parquet"), cutoffs)
+    return customers.merge(found, on=[USER_ID, CUTOFF], how="left", validate="one_to_one")
 
 
 def _query(marts: Path, sql: str, **parameters: object) -> pd.DataFrame:

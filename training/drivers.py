@@ -31,6 +31,7 @@ DRIVER_NAMES = {
     "mean_order_value": "usual order value",
     "mean_order_units": "usual units an order",
     "return_share": "share of returns",
+    "item_popularity": "how popular their items are",
     "views_decay_7d": "views in the last days",
     "views_decay_30d": "views in the last weeks",
     "views_decay_90d": "views in the last months",

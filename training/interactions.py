@@ -5,6 +5,7 @@ cut-off; labels are read apart, by `read_bought`. The decay convention is the ma
 the last day before the cut-off.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -117,7 +118,7 @@ def read_interactions(mart_glob: str, before: date) -> Interactions:
         where event_date < $before::date and strength > 0
         order by event_date, user_id, item_id
     """
-    table = _query(mart_glob, query, {"before": _day(before)})
+    table = query_interactions(mart_glob, query, {"before": _day(before)})
     if table.num_rows == 0:
         remedy = "choose a later cut-off or land earlier days"
         raise NotEnoughData(f"interactions before {_day(before)}", 0, 1, remedy)
@@ -143,17 +144,19 @@ def read_bought(mart_glob: str, start: date, end: date) -> tuple[list[str], list
         where event_date >= $start::date and event_date < $end::date and purchase_count > 0
         order by user_id, item_id
     """
-    table = _query(mart_glob, query, {"start": _day(start), "end": _day(end)})
+    table = query_interactions(mart_glob, query, {"start": _day(start), "end": _day(end)})
     return table["user_id"].to_pylist(), table["item_id"].to_pylist()
 
 
-def _query(mart_glob: str, query: str, parameters: dict[str, date]) -> pa.Table:
+def query_interactions(mart_glob: str, query: str, parameters: Mapping[str, object]) -> pa.Table:
+    """The answer to SQL over the mart's `$files`, with instants in UTC; raises `MissingMart`."""
     pattern = Path(mart_glob)
     files = [str(path) for path in sorted(pattern.parent.glob(pattern.name))]
     if not files:
         raise MissingMart(MART, f"has no Parquet files at {mart_glob}")
     try:
         with duckdb.connect(config={"threads": 2}) as connection:
+            connection.execute("set timezone = 'UTC'")
             return connection.execute(query, {"files": files, **parameters}).to_arrow_table()
     except duckdb.BinderException as error:
         raise MissingMart(MART, f"lacks a column of {', '.join(COLUMNS)} ({error})") from error

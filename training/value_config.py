@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from training.errors import InvalidConfig
+from training.item_popularity import ITEM_POPULARITY
 
 # What visits say between orders; constant, and so left out, where a shop's data has no views and carts.
 BROWSING_FEATURES = (
@@ -18,8 +19,8 @@ BROWSING_FEATURES = (
     "carts_decay_90d",
 )
 
-# What the trees may split on: fields of the feature services and of `derive_user`. Columns that do not vary
-# in the training frame (a shop without page views) are left out at fitting.
+# What a customer did: fields of the feature services and of `derive_user`. Columns that do not vary in the
+# training frame (a shop without page views) are left out at fitting.
 VALUE_FEATURES = (
     "recency_days",
     "tenure_days",
@@ -38,6 +39,9 @@ VALUE_FEATURES = (
     *BROWSING_FEATURES,
 )
 
+# What the trees of purchases may split on: that, and what they bought.
+PURCHASE_FEATURES = (*VALUE_FEATURES, ITEM_POPULARITY)
+
 # What the logistic partner of the trees reads: those whose logarithm has a direction.
 LINEAR_FEATURES = tuple(
     name for name in VALUE_FEATURES if name not in ("inactivity_days", "mean_order_units")
@@ -54,6 +58,7 @@ AMOUNT_FEATURES = (
     "spend_decay_90d",
     "orders_decay_90d",
     "mean_order_value",
+    ITEM_POPULARITY,
     *BROWSING_FEATURES,
 )
 
@@ -130,7 +135,7 @@ class PurchaseConfig:
     trees: TreesConfig = field(default_factory=TreesConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
     season: SeasonConfig = field(default_factory=SeasonConfig)
-    features: tuple[str, ...] = VALUE_FEATURES
+    features: tuple[str, ...] = PURCHASE_FEATURES
     linear_features: tuple[str, ...] = LINEAR_FEATURES
 
 

@@ -16,7 +16,7 @@ from feature_repo.user_features import user_behavior
 from tests.feature_world import DAY, day, publish, user_row
 from training.dataset import LABELS, customer_frame, data_range, frame_hash, known_at, scoring_frame
 from training.errors import MissingMart, NotEnoughData
-from training.value_config import VALUE_FEATURES
+from training.value_config import PURCHASE_FEATURES
 
 pytestmark = pytest.mark.integration
 
@@ -42,9 +42,19 @@ def write_day(home: Home, number: int, rows: Mapping[str, tuple[int, int, float]
             "spend": [row[2] for row in rows.values()],
         }
     )
-    path = home.mart("user_daily") / f"{day(number):%Y-%m-%d}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    bought = [user for user, row in rows.items() if row[0]]
+    items = pa.table(
+        {
+            "user_id": bought,
+            "item_id": ["lamp" if user == "ann" else "vase" for user in bought],
+            "event_date": pa.array([day(number).date()] * len(bought), pa.date32()),
+            "purchase_count": pa.array([1] * len(bought), pa.int64()),
+        }
+    )
+    for mart, content in (("user_daily", table), ("interactions_daily", items)):
+        path = home.mart(mart) / f"{day(number):%Y-%m-%d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(content, path)
 
 
 @pytest.fixture
@@ -101,7 +111,7 @@ def test_features_are_those_known_at_the_cutoff(home: Home) -> None:
 
 def test_every_input_of_the_value_models_is_there(home: Home) -> None:
     found = frame(home, [day(10)])
-    assert set(VALUE_FEATURES) | set(DERIVED_USER_FEATURES) <= set(found.columns)
+    assert set(PURCHASE_FEATURES) | set(DERIVED_USER_FEATURES) <= set(found.columns)
 
 
 def test_the_scoring_frame_has_the_same_columns_but_no_labels(home: Home) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from training.value_config import VALUE_FEATURES, ChurnConfig, ClvConfig, PurchaseConfig, TreesConfig
+from training.value_config import PURCHASE_FEATURES, ChurnConfig, ClvConfig, PurchaseConfig, TreesConfig
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 FEW_TREES = TreesConfig(rounds=30, ensemble=1, learning_rate=0.2)
@@ -29,7 +29,7 @@ def frame(levels: Sequence[float], customers: int = 800, seed: int = 0, first: i
     parts = []
     for number, level in enumerate(levels):
         loyalty = draw.normal(size=customers)
-        part = pd.DataFrame({name: np.full(customers, np.nan) for name in VALUE_FEATURES})
+        part = pd.DataFrame({name: np.full(customers, np.nan) for name in PURCHASE_FEATURES})
         part["order_day_count"] = 10.0 + 3.0 * loyalty
         part["recency_days"] = draw.uniform(1.0, 60.0, customers)
         part["tenure_days"] = part["recency_days"] + draw.uniform(30.0, 300.0, customers)

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.training.customers import CHURN, frame
 from training.churn import fit_churn
 from training.drivers import DRIVER_NAMES, churn_contributions
-from training.value_config import VALUE_FEATURES
+from training.value_config import PURCHASE_FEATURES
 
 
 def test_contributions_add_up_to_the_difference_from_the_average_customer() -> None:
@@ -28,5 +28,5 @@ def test_few_orders_are_named_as_what_drives_a_disloyal_customer_away() -> None:
 
 
 def test_every_feature_has_a_name_that_people_read() -> None:
-    assert set(VALUE_FEATURES) <= set(DRIVER_NAMES)
+    assert set(PURCHASE_FEATURES) <= set(DRIVER_NAMES)
     assert len(set(DRIVER_NAMES.values())) == len(DRIVER_NAMES)

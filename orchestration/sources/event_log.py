@@ -41,6 +41,7 @@ from orchestration.completion import read_note, write_note
 from orchestration.errors import SourceError, one_line
 from orchestration.landed import source_days
 from orchestration.sources.base import EVENT_LOG, EventBatch
+from orchestration.sources.decisions import impressions
 
 BATCH_ROWS = 250_000
 IDS_A_QUERY = 500
@@ -265,62 +266,6 @@ _DECISIONS = _Logged(
     sa.cast(decision_table.c.at, sa.BigInteger) // columns.DAY_MICROS,
     decision_table.c.at,
 )
-
-
-def impressions(
-    decision: Mapping[str, Any], anonymous: frozenset[str] | set[str]
-) -> Iterator[dict[str, Any]]:
-    """One event for each item or offer of a decision, as a row of the log; another decision has none."""
-    visitor = decision["visitor_id"]
-    who = {"anonymous_id": visitor} if visitor in anonymous else {"user_id": visitor}
-    yield from (row | who for row in _offers_of(decision))
-    shown = orjson.loads(decision["output"]).get("items") or ()
-    for number, item in enumerate(shown, start=1):
-        if not isinstance(item, dict) or not item.get("item_id"):
-            continue
-        context = {
-            "position": item.get("position", number),
-            "kind": decision["kind"],
-            "release": decision["release"],
-            **{
-                name: item[name] for name in ("algorithm", "propensity", "slot") if item.get(name) is not None
-            },
-        }
-        body = {
-            "item_id": item["item_id"],
-            "recommendation_id": decision["decision_id"],
-            "channel": "api",
-            "context": context,
-        }
-        yield {
-            "event_id": f"{decision['decision_id']}:{number}",
-            "event_type": "recommendation_served",
-            **who,
-            "event_at": decision["at"],
-            "received_at": decision["at"],
-            "body": body,
-        }
-
-
-def _offers_of(decision: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One event for each offer, with the response that was promised of it."""
-    made = orjson.loads(decision["output"]).get("offers") or ()
-    for number, offer in enumerate(made, start=1):
-        context = {name: offer.get(name) for name in ("offer_type", "expected_response_rate")}
-        context |= {"offer_id": f"{decision['decision_id']}-{number}", "position": number}
-        body = {
-            "item_id": offer.get("item_id"),
-            "recommendation_id": decision["decision_id"],
-            "channel": "api",
-            "context": context | {"kind": decision["kind"], "release": decision["release"]},
-        }
-        yield {
-            "event_id": f"{decision['decision_id']}:{number}",
-            "event_type": "offer_served",
-            "event_at": decision["at"],
-            "received_at": decision["at"],
-            "body": body,
-        }
 
 
 def _impressions(connection: sa.Connection, decisions: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -84,6 +84,15 @@ class EmailRequest(BaseModel):
 
     use_customer_name: bool = True
     include_personalized_offer: bool = True
+    optimize_for: Literal["open_rate"] = Field(
+        default="open_rate", description="The subject is the one of which most opens are expected"
+    )
+    personalization_depth: Literal["high"] = Field(
+        default="high", description="Every block is chosen for the customer, or for the segment"
+    )
+    content_freshness: Literal["real_time"] = Field(
+        default="real_time", description="Composed when asked, of what is known at that instant"
+    )
     grid_items: int = Field(default=6, ge=0, le=50)
     articles: int = Field(default=2, ge=0, le=20)
 

@@ -475,13 +475,17 @@ def test_an_email_has_subject_hero_grid_articles_and_proof() -> None:
 
 def test_a_segment_gets_an_email_of_what_it_buys() -> None:
     async def scenario(client: httpx.AsyncClient, _: FakeUserStore) -> None:
-        answer = await post(client, "/api/v1/personalize/email/segments/high")
+        documented = {"personalization_depth": "high", "content_freshness": "real_time"}
+        answer = await post(client, "/api/v1/personalize/email/segments/high", documented)
         SegmentEmailAnswer.model_validate(answer)
         assert answer["blocks"]["hero_product"]["item_id"] == "lamp"
         assert answer["subject"]["kind"] == "plain"
         assert answer["ask_consent_of_each"]
         unknown = await client.post("/api/v1/personalize/email/segments/rich")
         assert unknown.status_code == 422
+        shallow = {"personalization_depth": "low"}
+        refused = await client.post("/api/v1/personalize/email/segments/high", json=shallow)
+        assert refused.status_code == 422 and "personalization_depth" in refused.text
         poor = await post(client, "/api/v1/personalize/email/segments/churned")
         assert poor["degraded"] == ["no_lists_by_segment"]
 

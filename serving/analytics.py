@@ -32,6 +32,7 @@ from serving.served_since import DEFINITIONS, bundle_figures, served_figures
 from serving.sheets import Answer, Ask, Sheet
 from serving.store import analytics as store
 from serving.store.database import Database
+from serving.turns import give_way
 
 DEFAULT_DAYS = 30
 SIMULATED = "false_positives"
@@ -41,6 +42,8 @@ EARLIEST, LATEST = date(1970, 1, 1), date(2200, 1, 1)
 KEPT_ANSWERS = 256
 LIVE_SECONDS = 10.0
 HEALTH_SECONDS = 2.0
+MOST_TIMES_OLDER = 3.0
+"""An answer older than so many times its seconds stands in for nobody."""
 WARM_SECONDS = 5.0
 MICROS = 1_000_000
 DAY_MICROS = 86_400 * MICROS
@@ -111,6 +114,28 @@ def _opened(home: Home, version: Version) -> _Open:
     return opened
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading begun at an instant (monotonic seconds); the answer before stands in until it is done."""
+
+    at: float
+    task: asyncio.Task[Answer]
+    before: Answer | None
+
+    @property
+    def known(self) -> Answer | None:
+        """What was read, if it has been."""
+        is_read = self.task.done() and not self.task.cancelled() and self.task.exception() is None
+        return self.task.result() if is_read else None
+
+    async def answer(self) -> Answer:
+        if not self.task.done():
+            if self.before is not None:
+                return self.before
+            give_way()
+        return await asyncio.shield(self.task)
+
+
 class Analytics:
     """The analytics of one process."""
 
@@ -123,7 +148,7 @@ class Analytics:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="analytics")
         self._open: _Open | None = None
         self._opening = asyncio.Lock()
-        self._shared: dict[tuple[str, ...], tuple[float, asyncio.Task[Answer]]] = {}
+        self._shared: dict[tuple[str, ...], _Reading] = {}
         self._warmer: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -141,6 +166,7 @@ class Analytics:
     async def dashboard(self, name: str, question: Question | None = None) -> Answer:
         """One dashboard of the published tables; raises NoTables, or InvalidField for what none has."""
         if self._open is None:
+            give_way()
             await self.refresh()
         opened = self._open
         assert opened is not None
@@ -148,6 +174,7 @@ class Analytics:
         if key in opened.kept:
             opened.kept.move_to_end(key)
             return dict(opened.kept[key])
+        give_way()
         loop = asyncio.get_running_loop()
         return dict(await loop.run_in_executor(self._thread, opened.answer, key))
 
@@ -216,13 +243,18 @@ class Analytics:
     async def _once_in(
         self, seconds: float, name: tuple[str, ...], read: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
-        """What `read` gave within the last so many seconds: one reading, whoever else asks meanwhile."""
+        """What `read` gave within the last so many seconds: one reading, whoever else asks meanwhile.
+
+        While it is read again the answer before stands in, unless nobody has asked for long.
+        """
         now = time.monotonic()
-        kept = self._shared.get(name)
-        if kept is None or now - kept[0] >= seconds:
-            kept = (now, asyncio.create_task(read()))
-            self._shared[name] = kept
-        return await asyncio.shield(kept[1])
+        last = self._shared.get(name)
+        if last is None or now - last.at >= seconds:
+            before = None
+            if last is not None and now - last.at < MOST_TIMES_OLDER * seconds:
+                before = last.known
+            last = self._shared[name] = _Reading(now, asyncio.create_task(read()), before)
+        return await last.answer()
 
     async def _read_live(self, since: int, parts: tuple[str, ...]) -> Answer:
         now = time.time_ns() // 1000

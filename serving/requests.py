@@ -18,6 +18,7 @@ from serving.access.bodies import check_size, read_body, replayed
 from serving.access.security import CALLER_ROLE, Gate, problem_body
 from serving.errors import Refused
 from serving.logs import REQUEST_ID
+from serving.turns import GIVE_BACK
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class RequestMiddleware:
             REQUEST_ID.reset(token)
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Figures wait for each other until an answer begins: who reads slowly keeps nobody waiting."""
+        """Figures wait for each other until an answer begins, or has to wait: slow ones hold nobody up."""
         await self._figures.acquire()
         is_held = True
 
@@ -115,10 +116,12 @@ class RequestMiddleware:
             give_back()
             await send(message)
 
+        token = GIVE_BACK.set(give_back)
         try:
             await self._app(scope, receive, send_on)
         finally:
             give_back()
+            GIVE_BACK.reset(token)
 
     async def _guard(
         self, scope: Scope, receive: Receive, authorization: bytes | None, length: bytes

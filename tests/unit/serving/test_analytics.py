@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ from feature_repo.events import MESSAGE_LIST
 from feature_repo.layout import Home
 from serving.analytics import Analytics, Question, chosen_period, read_segment
 from serving.data_health import health_tables
-from serving.errors import InvalidField, NoTables
+from serving.errors import InvalidField, NoTables, StoreUnavailable
 from serving.figures import Segment
 from serving.metrics import Metrics
 from serving.releases import ReleaseHolder, serve_form
@@ -361,9 +362,43 @@ def test_many_who_ask_for_data_health_at_once_cost_one_reading(
         assert len(readings) == 1 and answers[0]["tables"].keys() == answers[4]["tables"].keys()
         monkeypatch.setattr("serving.analytics.HEALTH_SECONDS", 0.0)
         await analytics.data_health()
-        assert len(readings) == 2
+        assert len(readings) == 2  # the answer before is too old to stand in
 
     run(tmp_path, scenario)
+
+
+def test_the_answer_before_stands_in_while_it_is_read_again_unless_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"now": 1000.0}
+    monkeypatch.setattr("serving.analytics.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    count = 0
+
+    async def read() -> Answer:
+        nonlocal count
+        count += 1
+        number = count
+        await asyncio.sleep(0.01)
+        if number == 3:
+            raise StoreUnavailable("away")
+        return {"number": number}
+
+    async def scenario(analytics: Analytics, _: Database) -> None:
+        async def asked() -> int:
+            return int((await analytics._once_in(10.0, ("x",), read))["number"])
+
+        assert await asked() == 1
+        clock["now"] += 10.0
+        assert await asked() == 1  # for the second reading has only begun
+        await asyncio.sleep(0.05)
+        assert await asked() == 2
+        clock["now"] += 30.0
+        with pytest.raises(StoreUnavailable):
+            await asked()
+        clock["now"] += 10.0
+        assert await asked() == 4  # a reading that failed stands in for nothing
+
+    run(tmp_path, scenario, has_tables=False)
 
 
 def put_served(connection: sa.Connection, kind: str = "recommendations") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.access.keys import Role
 from serving.requests import RequestMiddleware
+from serving.turns import give_way
 
 
 def scope(path: str, method: str = "GET") -> dict[str, Any]:
@@ -51,6 +52,35 @@ def test_a_failure_gives_the_turn_back() -> None:
         service = RequestMiddleware(app, open_to_all())
         for _ in range(2):
             await asyncio.wait_for(service(scope("/dashboard/overview"), nothing, ignore), timeout=5)
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_a_thread_lets_the_next_one_go_first_and_no_other_turn_is_ended() -> None:
+    async def scenario() -> None:
+        is_computed, is_second_done = asyncio.Event(), asyncio.Event()
+        begun: list[str] = []
+
+        async def app(asked: Any, _receive: Any, send: Any) -> None:
+            begun.append(asked["path"])
+            if asked["path"] == "/dashboard/overview":
+                give_way()
+                await is_computed.wait()
+            elif asked["path"] == "/dashboard/segments":
+                await is_second_done.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        service = RequestMiddleware(app, open_to_all())
+        paths = ("/dashboard/overview", "/dashboard/segments", "/dashboard/bundles")
+        first, second, third = (asyncio.create_task(service(scope(path), nothing, ignore)) for path in paths)
+        await asyncio.sleep(0.01)
+        assert begun == [*paths[:2]]
+        is_computed.set()
+        await first  # its answer begins while the second holds the turn
+        assert not third.done() and begun == [*paths[:2]]
+        is_second_done.set()
+        await asyncio.gather(second, third)
+        assert begun == [*paths]
 
     asyncio.run(scenario())
 

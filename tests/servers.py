@@ -202,11 +202,13 @@ class ServedProcess:
                 time.sleep(0.1)
         raise AssertionError(f"the service did not start:\n{self.log()}")
 
-    def wait_whole(self, answers: int = 20, seconds: float = 60) -> None:
-        """Return when so many answers in a row, of whichever worker, miss no store."""
+    def wait_whole(self, release: str | None = None, answers: int = 20, seconds: float = 60) -> None:
+        """Return when so many answers in a row, of whichever worker, miss no store and are of the release."""
         end, whole = time.monotonic() + seconds, 0
         while whole < answers:
-            whole = whole + 1 if self.get("/health")[1]["status"] == "ok" else 0
+            health = self.get("/health")[1]
+            is_whole = health["status"] == "ok" and release in (None, health["release"]["release"])
+            whole = whole + 1 if is_whole else 0
             if time.monotonic() > end:
                 raise AssertionError(f"the service misses a store:\n{self.get('/health')}\n{self.log()}")
 

@@ -5,13 +5,14 @@
 Shops are simulated in which e-mails and push messages cause visits, a share of each audience held out; each
 is landed, transformed and analysed as any other. Then the incremental revenue (held out against treated), the
 credit of each rule and that of the Markov chain stand beside the revenue of the visits that the messages
-caused. Bar: the incremental revenue of all campaigns of all shops is wrong by at most 15 %. The rules and the
-chain share out revenue that would have come anyway: their errors are shown beside it.
+caused. Bar: the incremental revenue of all campaigns is wrong by at most 15 % in each shop; the error over
+all shops, which tells bias from noise, is printed beside it. The rules and the chain share out revenue that
+would have come anyway: their errors are shown, too.
 
 The comparison of arms is right on average and needs many customers: what people buy anyway in the week
 after a message moves the sum by 58 % (one standard error, mean of four worlds) in a shop of 3,000 over 120
-days. That falls with the root of customers times days: 13 % in one shop of the default size, 7.5 % in three
-of them together, which is why the bar is held against their sum.
+days. That falls with the root of customers times days: 13 % in one shop of the default size, of which one in
+four therefore misses the bar, and 7.5 % in three of them together.
 """
 
 import argparse
@@ -78,11 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps([asdict(each) for each in judged], indent=1), encoding="utf-8")
     own = [each for each in judged if (each.channel, each.method) == (ALL, INCREMENTAL)]
-    wrong = sum(each.revenue for each in own) / sum(each.caused for each in own) - 1
+    worst = max(abs(each.error) for each in own)
+    together = sum(each.revenue for each in own) / sum(each.caused for each in own) - 1
     held = sum(abs(each.revenue - each.caused) <= (each.half_width or 0.0) for each in own)
-    print(f"\nincremental revenue of all campaigns wrong by {wrong:+.1%}; bar {BAR:.0%}")
-    print(f"the truth lies within the 95 % interval in {held} of {len(own)} shops")
-    return int(abs(wrong) > BAR)
+    print(f"\nincremental revenue of all campaigns wrong by at most {worst:.1%} in a shop; bar {BAR:.0%}")
+    print(f"over all shops {together:+.1%}; the truth lies within the 95 % interval in {held} of {len(own)}")
+    return int(worst > BAR)
 
 
 def judge(users: int, days: int, seed: int) -> list[Judged]:

@@ -210,7 +210,9 @@ class ServedProcess:
             is_whole = health["status"] == "ok" and release in (None, health["release"]["release"])
             whole = whole + 1 if is_whole else 0
             if time.monotonic() > end:
-                raise AssertionError(f"the service misses a store:\n{self.get('/health')}\n{self.log()}")
+                raise AssertionError(
+                    f"the service misses a store or has another release:\n{self.get('/health')}\n{self.log()}"
+                )
 
     def log(self) -> str:
         """What it printed so far."""

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
+from orchestration.campaign_arms import UNIT, added_up, campaign_arms
 from orchestration.errors import NothingToDo
 from orchestration.marts import current_manifest
 from orchestration.parquet_files import write_atomically
-from training.attribution import Arm, count_transitions, incremental_revenue, removal_effects, shares
-from training.campaign_results import campaign_result
+from training.attribution import count_transitions, incremental_revenue, removal_effects, shares
+from training.campaign_results import HELD_OUT, TREATED, campaign_result
 from training.errors import NotEnoughData
 
 JOURNEY_DAYS = 90
@@ -79,15 +80,6 @@ RESULTS_SCHEMA = pa.schema(
 MESSAGE_DAYS = 7
 """As var `campaign_window_days` of the transforms."""
 
-ARM_COLUMNS = (
-    "user_count",
-    "revenue",
-    "revenue_squared",
-    "prior_spend",
-    "prior_spend_squared",
-    "prior_spend_by_revenue",
-)
-
 
 def analyse_attribution(home: Home) -> dict[str, Any]:
     """Writes `channel_credit`, `campaign_effects` and `campaign_results`. Raises NothingToDo."""
@@ -95,10 +87,11 @@ def analyse_attribution(home: Home) -> dict[str, Any]:
     if manifest is None or manifest.data_until is None:
         raise NothingToDo("no tables are published; materialize transforms/marts first.")
     credit = channel_credit(home)
-    effects = campaign_effects(home)
+    arms = campaign_arms(home)
+    effects = campaign_effects(arms)
     write_atomically(home.analysis("channel_credit"), credit)
     write_atomically(home.analysis("campaign_effects"), effects)
-    results = campaign_results(home, manifest.data_until)
+    results = campaign_results(home, arms, manifest.data_until)
     write_atomically(home.analysis("campaign_results"), results)
     return {
         "channels": credit.num_rows,
@@ -147,48 +140,42 @@ def channel_credit(home: Home) -> pa.Table:
     )
 
 
-def campaign_effects(home: Home) -> pa.Table:
-    """The incremental revenue of each campaign with a held-out arm."""
-    sums = pq.read_table(home.mart("campaigns_daily")).to_pandas()
-    return pa.Table.from_pylist(list(_effects(sums)), EFFECTS_SCHEMA)
+def campaign_effects(arms: pd.DataFrame) -> pa.Table:
+    """The incremental revenue of each campaign with a held-out arm, from rows of `campaign_arms`."""
+    return pa.Table.from_pylist(list(_effects(arms)), EFFECTS_SCHEMA)
 
 
-def _effects(sums: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    for (day, campaign, channel), rows in sums.groupby(["event_date", "campaign_id", "channel"], sort=True):
-        arms = {row["arm"]: Arm(*(row[name] for name in ARM_COLUMNS)) for _, row in rows.iterrows()}
+def _effects(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (day, campaign, channel), of_campaign in rows.groupby(UNIT, sort=True):
+        arms = added_up(of_campaign)
         try:
-            effect = incremental_revenue(arms["treated"], arms["held_out"])
+            effect = incremental_revenue(arms[TREATED], arms[HELD_OUT])
         except (KeyError, NotEnoughData):
             continue
         yield {
             "event_date": day,
             "campaign_id": campaign,
             "channel": channel,
-            "treated_users": arms["treated"].users,
-            "held_out_users": arms["held_out"].users,
+            "treated_users": arms[TREATED].users,
+            "held_out_users": arms[HELD_OUT].users,
             "incremental_revenue": effect.incremental_revenue,
             "variance": effect.variance,
         }
 
 
-def campaign_results(home: Home, data_until: date) -> pa.Table:
+def campaign_results(home: Home, rows: pd.DataFrame, data_until: date) -> pa.Table:
     """What each campaign caused, over the days of sending whose window is over by then."""
-    sums = pq.read_table(home.mart("campaigns_daily")).to_pandas()
-    closed = sums[
-        pd.to_datetime(sums["event_date"]) <= pd.Timestamp(data_until - timedelta(days=MESSAGE_DAYS))
+    closed = rows[
+        pd.to_datetime(rows["event_date"]) <= pd.Timestamp(data_until - timedelta(days=MESSAGE_DAYS))
     ]
-    rows = []
+    results = []
     for (campaign, channel), days in closed.groupby(["campaign_id", "channel"], sort=True):
-        totals = days.groupby("arm")[[*ARM_COLUMNS, "buyer_count"]].sum()
-        arms = {
-            arm: Arm(int(row["user_count"]), *row[list(ARM_COLUMNS[1:])]) for arm, row in totals.iterrows()
-        }
-        buyers = {arm: int(count) for arm, count in totals["buyer_count"].items()}
-        found = campaign_result(arms, buyers, planned_share(home, str(campaign)))
+        buyers = {str(arm): int(count) for arm, count in days.groupby("arm")["buyer_count"].sum().items()}
+        found = campaign_result(added_up(days), buyers, planned_share(home, str(campaign)))
         if found is not None:
             span = {"first_date": days["event_date"].min(), "last_date": days["event_date"].max()}
-            rows.append({"campaign_id": campaign, "channel": channel, **span, **found})
-    return pa.Table.from_pylist(rows, RESULTS_SCHEMA)
+            results.append({"campaign_id": campaign, "channel": channel, **span, **found})
+    return pa.Table.from_pylist(results, RESULTS_SCHEMA)
 
 
 def planned_share(home: Home, campaign: str) -> float | None:

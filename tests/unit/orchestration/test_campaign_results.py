@@ -1,13 +1,15 @@
-"""Results of campaigns from the mart: days whose week is over, shares as the plans said."""
+"""Results of campaigns from their arms: days whose week is over, shares as the plans said."""
 
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
-from orchestration.analysing import ARM_COLUMNS, campaign_results, planned_share
+from orchestration.analysing import campaign_results, planned_share
+from orchestration.campaign_arms import ARM_COLUMNS
 
 SUMS = ("event_date", "campaign_id", "channel", "arm", "buyer_count", *ARM_COLUMNS)
 
@@ -37,9 +39,9 @@ def sums(day: int, arm: str, users: int, buyers: int, campaign: str = "spring") 
 def test_days_whose_week_is_over_are_added_up(tmp_path: Path) -> None:
     home = Home(tmp_path)
     days = [sums(day, arm, *counts) for day in (1, 2, 9) for arm, counts in ARMS.items()]
-    put(home.mart("campaigns_daily") / "rows.parquet", [*days, sums(1, "treated", 9, 1, "no-control")])
+    rows = pd.DataFrame([*days, sums(1, "treated", 9, 1, "no-control")])
     put(home.campaign_run("spring", "2026-05-01"), [{"user_id": "a", "control_share": 0.25}])
-    [found] = campaign_results(home, date(2026, 5, 9)).to_pylist()
+    [found] = campaign_results(home, rows, date(2026, 5, 9)).to_pylist()
     assert (found["campaign_id"], found["first_date"], found["last_date"]) == (
         "spring", date(2026, 5, 1), date(2026, 5, 2)
     )  # fmt: skip

@@ -5,12 +5,14 @@
 ) }}
 {%- set days = var('campaign_window_days') -%}
 {%- set prior = var('campaign_prior_days') -%}
+{%- set starts = var('campaign_response_days') -%}
 {%- set sends = ['email_sent', 'push_notification', 'sms_sent'] -%}
 {%- set opens = ['email_open', 'push_open'] -%}
 {%- set clicks = ['email_click', 'sms_click', 'push_open'] -%}
 {#
     One customer of a campaign on a day is one unit: what they did within the window after it, and what they
-    had spent before it, which tells much of what they spend anyway (Deng et al., WSDM 2013).
+    had spent before it, which tells much of what they spend anyway (Deng et al., WSDM 2013). Visits and revenue
+    stand by stretches of days as well, which tell when customers react.
 #}
 with
 
@@ -74,6 +76,10 @@ bought as (
         units.user_id,
         units.event_date,
         count(*) as order_count,
+        {% for start in starts -%}
+        {{ sum_where('orders.amount', in_stretch('units.event_date', 'orders.event_date', starts, loop.index0)) }}
+            as revenue_from_day_{{ start }},
+        {% endfor -%}
         sum(orders.amount) as revenue
     from units
     inner join orders
@@ -86,19 +92,25 @@ bought as (
 
 ),
 
-spent_before as (
+around as (
 
     select
         units.campaign_id,
         units.user_id,
         units.event_date,
-        sum(daily.spend) as prior_spend
+        {% for start in starts -%}
+        {{ count_where(
+            in_stretch('units.event_date', 'daily.event_date', starts, loop.index0)
+            ~ ' and (daily.view_count > 0 or daily.order_count > 0)'
+        ) }} as visits_from_day_{{ start }},
+        {% endfor -%}
+        {{ sum_where('daily.spend', 'daily.event_date < units.event_date') }} as prior_spend
     from units
     inner join {{ ref('user_daily') }} as daily
         on
             units.user_id = daily.user_id
-            and daily.event_date < units.event_date
             and daily.event_date >= {{ dbt.dateadd('day', -prior, 'units.event_date') }}
+            and daily.event_date <= {{ dbt.dateadd('day', days, 'units.event_date') }}
             and {{ since_window('daily.event_date', days + prior) }}
     group by units.campaign_id, units.user_id, units.event_date
 
@@ -116,7 +128,11 @@ measured as (
         coalesce(answers.click_count > 0, false) as is_clicked,
         coalesce(bought.order_count, 0) as order_count,
         coalesce(bought.revenue, 0.0) as revenue,
-        coalesce(spent_before.prior_spend, 0.0) as prior_spend
+        {% for start in starts -%}
+        coalesce(bought.revenue_from_day_{{ start }}, 0.0) as revenue_from_day_{{ start }},
+        coalesce(around.visits_from_day_{{ start }}, 0) as visits_from_day_{{ start }},
+        {% endfor -%}
+        coalesce(around.prior_spend, 0.0) as prior_spend
     from units
     left join answers
         on
@@ -128,11 +144,11 @@ measured as (
             units.campaign_id = bought.campaign_id
             and units.user_id = bought.user_id
             and units.event_date = bought.event_date
-    left join spent_before
+    left join around
         on
-            units.campaign_id = spent_before.campaign_id
-            and units.user_id = spent_before.user_id
-            and units.event_date = spent_before.event_date
+            units.campaign_id = around.campaign_id
+            and units.user_id = around.user_id
+            and units.event_date = around.event_date
 
 )
 
@@ -153,7 +169,10 @@ select
     order_count,
     revenue,
     prior_spend,
-
+    {% for start in starts -%}
+    visits_from_day_{{ start }},
+    revenue_from_day_{{ start }},
+    {% endfor %}
     -- dates
     event_date
 from measured

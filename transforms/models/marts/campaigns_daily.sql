@@ -18,10 +18,6 @@ select
     {{ count_where('order_count > 0') }} as buyer_count,
     cast(sum(order_count) as bigint) as order_count,
     sum(revenue) as revenue,
-    sum(revenue * revenue) as revenue_squared,
-    sum(prior_spend) as prior_spend,
-    sum(prior_spend * prior_spend) as prior_spend_squared,
-    sum(prior_spend * revenue) as prior_spend_by_revenue,
 
     -- dates
     event_date

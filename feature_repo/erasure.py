@@ -66,6 +66,7 @@ STORES = (
     Store("features/past_frame.parquet", "rows", "the training frame without its last days, for the gate"),
     Store("features/scored.json", "nothing", "until when and by which champion customers were ranked"),
     Store("features/segments.json", "nothing", "centres and names of segments"),
+    Store("features/item_matrices/**", "nothing", "models: arrays over items"),
     Store("features/materialized.json", "nothing", "which tables are online"),
     Store("mlflow/mlflow.db*", "sqlite", "runs and versions: figures and settings"),
     Store("mlflow/**", "nothing", "models: arrays over items, trees, plots"),

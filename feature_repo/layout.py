@@ -137,6 +137,11 @@ class Home:
         """The behavioural segments that moves are measured against."""
         return self.features / "segments.json"
 
+    @property
+    def item_matrices(self) -> Path:
+        """What the champion's sources learned of items, for the days until they are fitted again."""
+        return self.features / "item_matrices"
+
     # models and releases
 
     @property

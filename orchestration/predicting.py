@@ -161,7 +161,7 @@ def rank_candidates(data: Data, release: Release, models: Models) -> Ranked:
                 return rank_changed(interactions, recommender, data, release.release_id, last, marks, *before)
     tables = candidate_tables(
         interactions,
-        recommender.scorer(interactions),
+        recommender.scorer(interactions, data.home.item_matrices),
         BlendConfig(),
         feature_at=data.as_of,
         release_id=release.release_id,
@@ -199,7 +199,7 @@ def rank_changed(
     changed = np.flatnonzero(~is_same)
     if len(changed):
         days = (data.until - last.fitted_until).days
-        scorer = recommender.scorer(known_before(interactions, days))
+        scorer = recommender.scorer(known_before(interactions, days), data.home.item_matrices)
         assert isinstance(scorer, HybridScorer)
         part = of_users(interactions, changed, days)
         part_known = of_items(part, scorer.interactions.items)

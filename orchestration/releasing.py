@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.layout import Home
-from orchestration.completion import (
-    is_packaged,
-    note_built_release,
-    note_packaged,
-    note_released,
-    waiting_release,
-)
+from orchestration.completion import note_built_release, note_released, waiting_release
 from orchestration.data import Data
 from orchestration.errors import GateRefused, NothingToDo
 from orchestration.kinds import KINDS
+from orchestration.packaging import package
 from orchestration.resources import Models
 from orchestration.training_runs import FEATURE_SERVICES, read_categories
 from training import bundles
@@ -53,14 +46,6 @@ from training.relations import ITEM_COLUMNS, read_segments, relate_items
 
 logger = logging.getLogger(__name__)
 
-# What the service looks for in BentoML's model store, and the service itself: by name, never imported here.
-BENTO_MODEL = "attune_release"
-BENTO = "personalization"
-SERVICE = "serving.service:Personalization"
-SHIPPED = ("serving", "training", "feature_repo")
-LOCK, README = "requirements.lock", "README.md"
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def build_release(data: Data, models: Models) -> Manifest:
     """Writes the release of the present champions beside the current one; the same content, the same id.
@@ -78,9 +63,10 @@ def build_release(data: Data, models: Models) -> Manifest:
     popularity = rank_popularity(interactions, read_categories(data.home), PopularityConfig())
     columns = {*ITEM_SCHEMA.names, *ITEM_COLUMNS, *bundles.ITEM_COLUMNS}
     items = pq.read_table(data.home.mart("items"), columns=sorted(columns))
-    with tempfile.TemporaryDirectory(prefix="attune-release-") as place, ThreadPoolExecutor(1) as beside:
+    with tempfile.TemporaryDirectory(prefix="attune-release-") as place, ThreadPoolExecutor(2) as beside:
         days = recent_event_files(data.home.events, data.as_of)
         bundle_tables = beside.submit(bundles.bundle_tables, days, items, data.as_of)
+        further_tables = beside.submit(_further_tables, data, days)
         files = {
             kind: registry.download(champion, Path(place) / kind) for kind, champion in champions.items()
         }
@@ -98,7 +84,7 @@ def build_release(data: Data, models: Models) -> Manifest:
                 data.home.prediction("user_predictions"),
                 data.as_of,
             ),
-            tables=_further_tables(data, days) | bundle_tables.result(),
+            tables=further_tables.result() | bundle_tables.result(),
             model_dirs={kind: path for kind, path in files.items() if kind != "collaborative"},
             models={kind: _describe(champion) for kind, champion in champions.items()},
             feature_services=FEATURE_SERVICES,
@@ -146,75 +132,6 @@ def make_current(data: Data, bentoml_home: Path, kept: int) -> dict[str, Any]:
         "old_releases_removed": len(removed),
         **{f"rows_{name}": count for name, count in release.manifest.rows.items()},
     }
-
-
-def package(home: Home, release: Release) -> dict[str, str]:
-    """The release in BentoML's model store, and a Bento of the service with it; returns both tags.
-
-    Done once for each release. What a killed process left half copied in the store is made again: only
-    what our note says to be complete is reused.
-    """
-    tags = {
-        "bento_model": f"{BENTO_MODEL}:{release.release_id}",
-        "bento": f"{BENTO}:{release.release_id}",
-    }
-    if not is_packaged(home, tags) or not _in_store(tags):
-        import_release(release, tags["bento_model"])
-        build_bento(release.release_id, tags["bento_model"])
-        note_packaged(home, tags)
-    return tags
-
-
-def import_release(release: Release, tag: str) -> None:
-    """Copies the release into BentoML's model store."""
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    with suppress(NotFound):
-        bentoml.models.delete(tag)
-    labels = {"data_until": release.manifest.data_until.isoformat()}
-    with bentoml.models.create(tag, labels=labels, metadata=release.manifest.model_versions) as model:
-        shutil.copytree(release.root, model.path, dirs_exist_ok=True)
-
-
-def build_bento(release_id: str, model_tag: str) -> None:
-    """A Bento for `bentoml serve` and `bentoml containerize`.
-
-    Versions come from our lock file, so that building asks no index.
-    """
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    with suppress(NotFound):
-        bentoml.delete(f"{BENTO}:{release_id}")
-    # BentoML looks at every file of its context, the installation's seventy thousand too: give it ours alone.
-    # What it imports from there stays loaded, so the service is loaded from its own place before.
-    import_module(SERVICE.partition(":")[0])
-    with tempfile.TemporaryDirectory() as context:
-        for name in SHIPPED:
-            shutil.copytree(ROOT / name, Path(context, name), ignore=shutil.ignore_patterns("__pycache__"))
-        for name in (LOCK, README):
-            shutil.copy(ROOT / name, context)
-        bentoml.bentos.build(
-            SERVICE,
-            name=BENTO,
-            version=release_id,
-            models=[model_tag],
-            python={"requirements_txt": LOCK, "lock_packages": False},
-            build_ctx=context,
-        )
-
-
-def _in_store(tags: Mapping[str, str]) -> bool:
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    try:
-        bentoml.models.get(tags["bento_model"])
-        bentoml.get(tags["bento"])
-    except NotFound:
-        return False
-    return True
 
 
 def remove_old_releases(home: Home, kept: int) -> list[str]:

@@ -27,9 +27,9 @@ from orchestration.sources.base import EVENT_LOG, Source, open_source
 
 if TYPE_CHECKING:
     import pandas as pd
-    from dagster_dbt import DbtCliResource
     from feast import FeatureStore
 
+    from orchestration.dagster_dbt import DbtCliResource
     from training.registry import Registry
 
 
@@ -140,9 +140,9 @@ def dbt_resource() -> DbtCliResource:
     builds a second adapter inside this process (3 s), which only row-count and column metadata would use and
     which could not open the DuckDB file beside the writer anyway. Neither is wanted.
     """
-    from dagster_dbt import DbtCliResource
     from packaging.version import Version
 
+    from orchestration.dagster_dbt import DbtCliResource
     from orchestration.marts import TRANSFORMS
 
     class QuickDbtCliResource(DbtCliResource):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,7 +211,8 @@ class HybridScorer:
     """Scores of a plan for the users of `interactions`, the best candidate of each at 1.
 
     The sources are fitted on `interactions` when first needed. With `model` they are that scorer's, fitted on
-    the same interactions (`share_sources`); with `known` they are that scorer's too, for other users.
+    the same interactions (`share_sources`); with `known` they are that scorer's too, for other users. `kept`
+    is a folder in which their item matrices outlive the process.
     """
 
     interactions: Interactions
@@ -220,6 +222,7 @@ class HybridScorer:
     name: str = "released"
     model: "HybridScorer | None" = None
     known: "HybridScorer | None" = None
+    kept: Path | None = None
 
     def for_users(self, interactions: Interactions) -> "HybridScorer":
         """The same model, fitted on what it was, for the users of other interactions with the same items."""
@@ -234,7 +237,7 @@ class HybridScorer:
         if self.model is not None:
             return replace(self.model.fitted, further=further)
         if self.known is None:
-            return fit(self.plan, history, self.seed, further)
+            return fit(self.plan, history, self.seed, further, self.kept)
         before = self.known.interactions.users.positions(self.interactions.users.ids)
         return self.known.fitted.for_users(history, before, further)
 

@@ -65,11 +65,13 @@ class Recipe:
     seed: int
     plan: Plan | None = None
 
-    def scorer(self, interactions: Interactions, factors: ItemFactors) -> ReleasedScorer:
+    def scorer(
+        self, interactions: Interactions, factors: ItemFactors, kept: Path | None = None
+    ) -> ReleasedScorer:
         """The released scores for the users of `interactions`: in two stages, or the blend without a plan."""
         if self.plan is None:
             return blend(interactions, factors, self.choice)
-        return HybridScorer(interactions, factors, self.plan, self.seed)
+        return HybridScorer(interactions, factors, self.plan, self.seed, kept=kept)
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ class Recommender:
     factors: ItemFactors
     recipe: Recipe
 
-    def scorer(self, interactions: Interactions) -> ReleasedScorer:
-        """The released scores for the users of `interactions`."""
-        return self.recipe.scorer(interactions, self.factors)
+    def scorer(self, interactions: Interactions, kept: Path | None = None) -> ReleasedScorer:
+        """The released scores for the users of `interactions`; `kept` as `HybridScorer` takes it."""
+        return self.recipe.scorer(interactions, self.factors, kept)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from training.cores import run_side_by_side
 from training.errors import NotEnoughData
 from training.holdouts import Holdout
 from training.identifiers import Positions
+from training.item_matrices import ItemMatrices
 from training.pair_features import PairFeatures
 from training.ranker import Ranker, RankerConfig, fit_ranker
 from training.ranking_metrics import hits_of, ndcg_at, recall_at
@@ -150,14 +152,22 @@ class FittedSources:
         )
 
 
-def fit(plan: Plan, history: History, seed: int, further: Sequence[Scorer] = ()) -> FittedSources:
-    """Fit every source of the plan on `history`; `further` are those that `tune` was given, fitted on it."""
+def fit(
+    plan: Plan, history: History, seed: int, further: Sequence[Scorer] = (), kept: Path | None = None
+) -> FittedSources:
+    """Fit every source of the plan on `history`; `further` are those that `tune` was given, fitted on it.
+
+    `kept`: a folder in which item matrices outlive the process (`training.item_matrices`).
+    """
+    matrices = None if kept is None else ItemMatrices(kept, history, seed)
     scorers: list[SourceScorer] = []
     seconds = {}
     for source in plan.sources:
         started = time.perf_counter()
-        scorers.append(source.fit(history, seed))
+        scorers.append(source.fit(history, seed) if matrices is None else matrices.fit(source))
         seconds[source.name] = time.perf_counter() - started
+    if matrices is not None:
+        matrices.forget_others()
     config = SweepConfig(plan.per_source, exclude_taken=plan.exclude_taken)
     return FittedSources(tuple(scorers), tuple(further), PairFeatures(history), config, seconds)
 

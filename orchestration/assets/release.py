@@ -44,11 +44,13 @@ def release_assets(retries: dg.RetryPolicy | None) -> list[dg.AssetsDefinition]:
     )
     def built(workspace: dg.ResourceParam[Workspace], models: dg.ResourceParam[Models]) -> Result:
         from orchestration.data import Data
+        from orchestration.packaging import packaging_beside
         from orchestration.releasing import build_release
 
         started = monotonic()
-        with workspace.writing() as home:
+        with workspace.writing() as home, packaging_beside(home) as package:
             manifest = build_release(Data.published(home), models)
+            package(manifest.release_id)
         return Result(
             metadata={
                 "release_id": manifest.release_id,

@@ -18,11 +18,16 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from feature_repo.layout import Home
 from orchestration.assets import LANDED, MARTS, OWNERS, WRITER_POOL, Result
 from orchestration.completion import built, forget_built, note_built
+from orchestration.dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtCliResource,
+    dbt_assets,
+)
 from orchestration.errors import PipelineError, one_line
 from orchestration.imports import importing
 from orchestration.landed import landed_days
@@ -41,8 +46,8 @@ from orchestration.partitions import as_days, describe
 from orchestration.resources import Workspace
 
 WAREHOUSE_SECONDS = 300.0
-# What the stages after dbt need takes seconds to import: Feast, MLflow, XGBoost, BentoML and the service.
-LATER_MODULES = ("orchestration.predicting", "bentoml", "serving.service")
+# What the stages after dbt need takes seconds to import: Feast, MLflow, XGBoost, Matplotlib.
+LATER_MODULES = ("orchestration.predicting", "orchestration.drift_reports")
 
 
 class TransformsConfig(dg.Config):

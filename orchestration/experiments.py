@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,17 @@ COVARIATES = ("spend_decay_90d", "orders_decay_90d", "events_decay_30d", "events
 SEGMENTS = ("customer_tier", "device_type", "traffic_source")
 UNKNOWN = "unknown"
 HOLDOUT, HELD_OUT, INCLUDED = "holdout", "held_out", "included"
-HOLDOUT_METRICS = ("revenue_per_visitor", "conversion_rate", "engagement_score", "retention_rate")
+HOLDOUT_METRICS = (
+    "revenue_per_visitor",
+    "conversion_rate",
+    "engagement_score",
+    "retention_rate",
+    "mean_rating",
+    "return_share",
+)
 DEFAULT_METRICS = ("conversion_rate", "click_through_rate", "revenue_per_visitor")
+PERIODS = {"30_days": 30}
+"""Trailing periods over which the holdout is compared, too."""
 SIMULATED = "false_positives.json"
 SIMULATED_TESTS = 2000
 EPOCH = date(1970, 1, 1)
@@ -83,9 +92,26 @@ def publish_results(
             lambda day: (EPOCH + timedelta(days=day)).isoformat(),
             false_positives(home, wanted, tests),
         )
+        if experiment_id == HOLDOUT:
+            found["periods"] = periods(home, store, design, manifest.data_until)
         write_json(home.experiment_result(experiment_id), found | {"marts": manifest.id})
         users[experiment_id] = len(frame)
     return users
+
+
+def periods(home: Home, store: FeatureStore, design: Design, until: date) -> dict[str, dict[str, Any]]:
+    """What everybody who ever met the experiment did in the last days, by name of the period."""
+    from training.experiments.metrics import OF_PERIOD
+    from training.experiments.report import compare_period
+
+    chosen = replace(design, metrics=OF_PERIOD, guardrails=())
+    found = {}
+    for name, days in PERIODS.items():
+        since = until - timedelta(days=days - 1)
+        frame = with_features(store, user_frame(home, design.experiment_id, OF_PERIOD, since))
+        span = {"from": since.isoformat(), "until": until.isoformat()}
+        found[name] = span | compare_period(chosen, observed(chosen, frame, until))
+    return found
 
 
 def exposed_experiments(home: Home) -> list[str]:
@@ -100,21 +126,28 @@ def exposed_experiments(home: Home) -> list[str]:
     return [name for name in names if NAME.fullmatch(name)]
 
 
-def user_frame(home: Home, experiment_id: str, metrics: Sequence[Metric]) -> pd.DataFrame:
+def user_frame(
+    home: Home, experiment_id: str, metrics: Sequence[Metric], since: date | None = None
+) -> pd.DataFrame:
     """One row per user who met the experiment, by user: the first variant, and sums for each metric.
 
-    `n_<metric>` and `d_<metric>`: numerator and denominator within the metric's window.
+    `n_<metric>` and `d_<metric>`: numerator and denominator within the metric's window; with `since` over all
+    days from that one on, however long ago the user met the experiment.
     """
     sums = []
     for metric in metrics:
         window = f"day_number between {metric.from_day} and {metric.closes_after_days - 1}"
+        if since is not None:
+            window = f"event_date >= date '{since}'"
         sums.append(f'coalesce(sum({metric.numerator}) filter ({window}), 0)::double as "n_{metric.name}"')
         if metric.denominator:
             sums.append(
                 f'coalesce(sum({metric.denominator}) filter ({window}), 0)::double as "d_{metric.name}"'
             )
-    longest = max(metric.closes_after_days for metric in metrics)
-    return _query(home, USERS.format(sums=",\n".join(sums)), experiment_id, longest)
+    kept = f"day_number < {max(metric.closes_after_days for metric in metrics)}"
+    if since is not None:
+        kept = f"day_number = 0 or event_date >= date '{since}'"
+    return _query(home, USERS.format(sums=",\n".join(sums), kept=kept), experiment_id)
 
 
 EXPOSED = """
@@ -130,15 +163,15 @@ USERS = """
     acts as (
         select
             user_id, event_date, event_count, 1 as visit_count, 1 as active_day_count, view_count, cart_count,
-            order_count, unit_count, spend, return_amount, recommendation_view_count,
-            recommendation_click_count, reported_after_count as reported_count,
+            order_count, unit_count, spend, return_amount, rating_count, rating_sum,
+            recommendation_view_count, recommendation_click_count, reported_after_count as reported_count,
             reported_after_value as reported_value
         from firsts
         union all by name
         select
             days.user_id, days.event_date, event_count, visit_count, 1 as active_day_count, view_count,
-            cart_count, order_count, unit_count, spend, return_amount, recommendation_view_count,
-            recommendation_click_count
+            cart_count, order_count, unit_count, spend, return_amount, rating_count, rating_sum,
+            recommendation_view_count, recommendation_click_count
         from days semi join firsts on days.user_id = firsts.user_id and days.event_date > firsts.event_date
         union all by name
         select meetings.user_id, meetings.event_date, meetings.reported_count, meetings.reported_value
@@ -153,7 +186,7 @@ USERS = """
     sums as (
         select user_id,
         {sums}
-        from numbered where day_number < $2 group by user_id
+        from numbered where {kept} group by user_id
     )
     select
         firsts.user_id, firsts.variant, firsts.first_exposed_at,

@@ -1,6 +1,6 @@
 """Experiments: which variant a visitor gets, what they did, and the definitions; flags."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
@@ -143,9 +143,16 @@ async def ask_plan(body: PlanQuestion) -> JsonAnswer:
     summary="What personalization brings, against the permanent holdout",
     **access(Role.READ),
 )
-async def lift(request: Request) -> JsonAnswer:
-    """Every interval holds however often one looks; segments are adjusted for their number."""
-    return JsonAnswer(await running(request).results.lift())
+async def lift(
+    request: Request,
+    period: Annotated[
+        Literal["all", "30_days"],
+        Query(description="`all` since each visitor's first exposure, or what all did in the last days"),
+    ] = "all",
+) -> JsonAnswer:
+    """Over all time every interval holds however often one looks, over a period for one look at that period;
+    segments are adjusted for their number."""
+    return JsonAnswer(await running(request).results.lift(period))
 
 
 @router.get(

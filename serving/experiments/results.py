@@ -30,7 +30,10 @@ LIFT_METRICS = {
     "conversion": "conversion_rate",
     "engagement": "engagement_score",
     "retention": "retention_rate",
+    "satisfaction": "mean_rating",
+    "returns": "return_share",
 }
+ALL_TIME = "all"
 LIFT_DIMENSIONS = ("customer_tier", "device_type", "traffic_source")
 
 
@@ -47,12 +50,17 @@ class Results:
         reason = NOT_YET if found is None else None
         return {"experiment_id": experiment_id, "result": found, "reason": reason}
 
-    async def lift(self) -> Result:
+    async def lift(self, period: str = ALL_TIME) -> Result:
         """Personalized visitors against the permanent holdout, by metric and by segment."""
         found = await asyncio.to_thread(self.published, HOLDOUT_ID)
         if found is None:
             return {"result": None, "reason": NO_HOLDOUT}
-        return {"result": lift_of(found), "reason": None}
+        if period == ALL_TIME:
+            return {"result": lift_of(found), "reason": None}
+        of_period = found.get("periods", {}).get(period)
+        if of_period is None:
+            return {"result": None, "reason": NOT_YET}
+        return {"result": lift_of_period(found, of_period), "reason": None}
 
     def published(self, experiment_id: str) -> Result | None:
         """The file of one experiment; None if there is none."""
@@ -69,7 +77,42 @@ class Results:
 
 def lift_of(result: Result) -> Result:
     """The holdout's result as lift: what personalized visitors bring above the control group."""
-    by_metric = {each["metric"]: each for each in result["metrics"]}
+    lifts, segments = _lifts(result["metrics"], "always_valid")
+    return {
+        **_groups(result, result["exposed"]),
+        "intervals": "hold however often one looks",
+        "lift": lifts,
+        "by": segments,
+        "verdict": result["verdict"]["text"],
+    }
+
+
+def lift_of_period(result: Result, period: Result) -> Result:
+    """The same over the last days of everybody who ever met the holdout; the verdict looks at all time."""
+    lifts, segments = _lifts(period["metrics"], "fixed")
+    return {
+        **_groups(result, period["exposed"]),
+        "period": {"from": period["from"], "until": period["until"]},
+        "intervals": "hold for one look at this period",
+        "lift": lifts,
+        "by": segments,
+        "verdict": None,
+    }
+
+
+def _groups(result: Result, exposed: Result) -> Result:
+    return {
+        "data_until": result["data_until"],
+        "level": result["level"],
+        "personalized_users": exposed.get(INCLUDED, 0),
+        "control_group": exposed.get(HELD_OUT, 0),
+        "sample_ratio": result["sample_ratio"],
+    }
+
+
+def _lifts(metrics: list[Result], kind: str) -> tuple[Result, dict[str, list[Result]]]:
+    """By metric, and by segment; `kind` of interval."""
+    by_metric = {each["metric"]: each for each in metrics}
     lifts: Result = {}
     segments: dict[str, list[Result]] = {dimension: [] for dimension in LIFT_DIMENSIONS}
     for name, metric in LIFT_METRICS.items():
@@ -77,27 +120,15 @@ def lift_of(result: Result) -> Result:
         entry = found and next((each for each in found["variants"] if each["variant"] == INCLUDED), None)
         if not found or not entry:
             continue
-        lifts[name] = {
-            "metric": metric,
-            "definition": found["description"],
-            **_lift(entry),
-            "false_positives": found["false_positives"],
-            "verdict": entry["verdict"]["text"],
-        }
+        lifts[name] = {"metric": metric, "definition": found["description"], **_lift(entry, kind)}
+        if "verdict" in entry:
+            lifts[name]["false_positives"] = found["false_positives"]
+            lifts[name]["verdict"] = entry["verdict"]["text"]
         for segment in entry["segments"]:
             if segment["dimension"] in segments:
-                shown = {"metric": name, "segment": segment["segment"], **_lift(segment)}
+                shown = {"metric": name, "segment": segment["segment"], **_lift(segment, kind)}
                 segments[segment["dimension"]].append(shown | {"differs": segment["differs"]})
-    return {
-        "data_until": result["data_until"],
-        "level": result["level"],
-        "personalized_users": result["exposed"].get(INCLUDED, 0),
-        "control_group": result["exposed"].get(HELD_OUT, 0),
-        "sample_ratio": result["sample_ratio"],
-        "lift": lifts,
-        "by": segments,
-        "verdict": result["verdict"]["text"],
-    }
+    return lifts, segments
 
 
 def answer_plan(asked: PlanQuestion) -> Result:
@@ -135,14 +166,14 @@ def answer_plan(asked: PlanQuestion) -> Result:
     }
 
 
-def _lift(entry: Result) -> Result:
+def _lift(entry: Result, kind: str) -> Result:
     return {
         "personalized": entry["value"],
         "control": entry["control_value"],
         "personalized_users": entry["users"],
         "control_users": entry["control_users"],
-        "difference": entry["always_valid"],
-        "relative": (entry["lift"] or {}).get("always_valid"),
+        "difference": entry[kind],
+        "relative": (entry["lift"] or {}).get(kind),
         "relative_fixed": (entry["lift"] or {}).get("fixed"),
     }
 

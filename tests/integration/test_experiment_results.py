@@ -19,7 +19,7 @@ from tests.integration.landed import Event, Transforms, at, event, land, land_ca
 
 pytestmark = pytest.mark.integration
 
-USERS = 800
+USERS, GUESTS = 800, 400
 Result = dict[str, Any]
 
 
@@ -61,11 +61,30 @@ def shop() -> list[Event]:
                 price=99.0,
             )
         )
+    return [*events, *holdout()]
+
+
+def holdout() -> list[Event]:
+    """Others met the holdout weeks ago, half are held out; who is not buys more often in the last days."""
+    events: list[Event] = []
+    for number in range(GUESTS):
+        user, is_held = f"h{number:03}", number % 2 == 0
+        context = json.dumps({"variant": "held_out" if is_held else "included", "propensity": 0.5})
+        met = {"user_id": user, "experiment_id": "holdout", "context": context}
+        line = {"user_id": user, "item_id": "i1", "quantity": 1.0, "price": 10.0}
+        events.append(event(f"met-{user}", "experiment_exposure", "2024-04-10 12:00", **met))
+        events.append(event(f"old-{user}", "purchase", "2024-04-15 12:00", **line))
+        if number % 10 < (2 if is_held else 6):
+            events.append(event(f"new-{user}", "purchase", "2024-04-16 12:00", **line))
+        stars = json.dumps({"rating": 2 + number % 2 + number // 2 % 2})
+        events.append(
+            event(f"r-{user}", "rating", "2024-05-14 12:00", user_id=user, item_id="i1", context=stars)
+        )
     return events
 
 
 @pytest.fixture(scope="module")
-def result(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> Result:
+def results(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     home = Home(tmp_path_factory.mktemp("experiments"))
     land(home, shop())
     land_catalogue(home, [{"item_id": "i1", "price": 10.0}])
@@ -74,8 +93,13 @@ def result(transforms: Transforms, tmp_path_factory: pytest.TempPathFactory) -> 
     features = Features(read_settings({"ATTUNE_HOME": str(home.root)}))
     apply_definitions(features.open())
     users = publish_results(home, features, sa.engine.make_url(f"sqlite:///{home.operational_db}"), 1000, 100)
-    assert users == {"x": USERS}
-    return dict(json.loads(home.experiment_result("x").read_text()))
+    assert users == {"x": USERS, "holdout": GUESTS}
+    return {name: json.loads(home.experiment_result(name).read_text()) for name in users}
+
+
+@pytest.fixture
+def result(results: dict[str, Result]) -> Result:
+    return results["x"]
 
 
 def comparison(result: Result, metric: str) -> Result:
@@ -106,6 +130,18 @@ def test_features_of_before_the_exposure_are_covariates_and_segments(result: Res
     tiers = [each for each in found["segments"] if each["dimension"] == "customer_tier"]
     assert [each["segment"] for each in tiers] == ["New"]
     assert [day["date"] for day in found["days"]] == ["2024-05-12", "2024-05-13"]
+
+
+def test_the_last_days_of_everybody_who_met_the_holdout_are_compared(results: dict[str, Result]) -> None:
+    found = results["holdout"]["periods"]["30_days"]
+    assert (found["from"], found["until"]) == ("2024-04-16", "2024-05-15")
+    assert found["exposed"] == {"held_out": 200, "included": 200}
+    bought = comparison(found, "conversion_rate")
+    assert (bought["value"], bought["control_value"]) == pytest.approx((0.6, 0.2))
+    assert bought["fixed"]["low"] > 0
+    rated = comparison(found, "mean_rating")
+    assert (rated["value"], rated["control_value"]) == pytest.approx((3.5, 2.5))
+    assert "retention_rate" not in {each["metric"] for each in found["metrics"]}
 
 
 def test_nothing_is_read_where_nobody_met_an_experiment(tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ def visitors(measure: str, shape: tuple[int, int], eagerness: Array, rng: np.ran
     """Made-up sums of one measure, given how eager each visitor is (mean 1)."""
     if measure == "order_count":
         return rng.poisson(0.08 * eagerness).astype(np.float64)
+    if measure.startswith("rating"):
+        ratings = rng.poisson(0.05 * eagerness)
+        return np.where(ratings > 0, ratings * rng.normal(4.0, 0.5, shape), 0.0)
     if measure in ("spend", "return_amount", "reported_value"):
         orders = rng.poisson(0.08 * eagerness)
         return np.where(orders > 0, orders * rng.lognormal(3.5, 0.8, shape), 0.0)

@@ -33,6 +33,8 @@ MEASURES = (
     "unit_count",
     "spend",
     "return_amount",
+    "rating_count",
+    "rating_sum",
     "recommendation_view_count",
     "recommendation_click_count",
     "reported_count",
@@ -150,6 +152,23 @@ BUILT_IN = (
         description="Share of visitors who were active in the second week after exposure",
     ),
     Metric(
+        "mean_rating",
+        "ratio",
+        "rating_sum",
+        "rating_count",
+        window_days=28,
+        description="Mean rating of items within 28 days of exposure, on the shop's own scale",
+    ),
+    Metric(
+        "return_share",
+        "ratio",
+        "return_amount",
+        "spend",
+        window_days=28,
+        is_lower_better=True,
+        description="Value of returns over spend, within 28 days of exposure",
+    ),
+    Metric(
         "reported_conversion_rate",
         "conversion",
         "reported_count",
@@ -157,6 +176,50 @@ BUILT_IN = (
     ),
 )
 """What every installation has; `experiment_metrics.yaml` in the home changes and adds."""
+
+OF_PERIOD = (
+    Metric(
+        "revenue_per_visitor",
+        "mean",
+        "spend",
+        window_days=1,
+        winsorise=0.999,
+        description="Spend per visitor in the period, before returns, cut at the 99.9 % quantile",
+    ),
+    Metric(
+        "conversion_rate",
+        "conversion",
+        "order_count",
+        window_days=1,
+        description="Share of visitors with an order in the period",
+    ),
+    Metric(
+        "engagement_score",
+        "mean",
+        "event_count",
+        window_days=1,
+        winsorise=0.999,
+        description="Events per visitor in the period, cut at the 99.9 % quantile",
+    ),
+    Metric(
+        "mean_rating",
+        "ratio",
+        "rating_sum",
+        "rating_count",
+        window_days=1,
+        description="Mean rating of items in the period, on the shop's own scale",
+    ),
+    Metric(
+        "return_share",
+        "ratio",
+        "return_amount",
+        "spend",
+        window_days=1,
+        is_lower_better=True,
+        description="Value of returns over spend, in the period",
+    ),
+)
+"""Summed over a period instead, of everybody who was exposed until its end: nobody's window is open."""
 
 # A fall of these is looked at in every experiment, whatever it set out to raise.
 GUARDRAILS = tuple(metric.name for metric in BUILT_IN if metric.margin is not None)

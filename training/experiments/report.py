@@ -162,6 +162,31 @@ def _comparison(
     }
 
 
+def compare_period(design: Design, observed: Observed) -> dict[str, Any]:
+    """Figures of each metric, for all users and by segment, with no course of days and no verdict.
+
+    Of the intervals only `fixed` means anything: tomorrow's period is another one.
+    """
+    metrics: list[dict[str, Any]] = []
+    for metric in design.metrics:
+        variants = []
+        for name in list(design.shares)[1:]:
+            control, treated = (observed.users[metric.name][each] for each in (design.control, name))
+            asked = (metric, control, treated, observed.until, design.level, 2.0 * design.planned_users)
+            segments = [
+                {
+                    "dimension": each.dimension,
+                    "segment": each.value,
+                    **_figures(each.look),
+                    "differs": each.adjusted_p_fixed < 1 - LEVEL,
+                }
+                for each in segment_looks(*asked)
+            ]
+            variants.append({"variant": name, **_figures(look_at(*asked)), "segments": segments})
+        metrics.append({"metric": metric.name, "description": metric.description, "variants": variants})
+    return {"exposed": dict(observed.exposed), "metrics": metrics}
+
+
 def _weighed(design: Design, observed: Observed, metric: Metric, name: str) -> Users:
     """An arm's users; a bandit's weighed by 1 / propensity, as a ratio of weighted sums."""
     users = observed.users[metric.name][name]

@@ -388,8 +388,10 @@ class LiftAnswer(BaseModel):
     """What personalization brings, against the permanent holdout."""
 
     result: dict[str, Any] | None = Field(
-        description="`personalized_users`, `control_group`; `lift` of revenue, conversion, engagement and"
-        " retention; the same `by` customer_tier, device_type and traffic_source; `verdict` in words"
+        description="`personalized_users`, `control_group`; `lift` of revenue, conversion, engagement,"
+        " retention (over all time only), satisfaction (mean rating) and returns (lower is better); the same"
+        " `by` customer_tier, device_type and traffic_source; `intervals` says when they hold; `period` from"
+        " and until; `verdict` in words, null for a period"
     )
     reason: str | None = Field(
         description="Why there is no result", examples=["no visitor was held out: set ATTUNE_HOLDOUT_SHARE"]

@@ -163,6 +163,7 @@ def test_lift_is_the_holdouts_result_by_metric_and_segment(tmp_path: Path) -> No
         "control_users": 100,
         "value": 3.0,
         "control_value": 2.0,
+        "fixed": interval | {"low": 0.7},
         "always_valid": interval,
         "lift": {"fixed": interval, "always_valid": interval},
     }
@@ -182,6 +183,8 @@ def test_lift_is_the_holdouts_result_by_metric_and_segment(tmp_path: Path) -> No
         "metrics": [metric],
         "verdict": {"text": "raises"},
     }
+    last = {"from": "2026-05-02", "until": "2026-05-31", "exposed": {"included": 950, "held_out": 105}}
+    period = last | {"metrics": [metric | {"metric": "mean_rating"}]}
 
     async def scenario(running: Served) -> None:
         nothing = (await running.client.get("/api/v1/personalization/lift")).json()
@@ -194,5 +197,14 @@ def test_lift_is_the_holdouts_result_by_metric_and_segment(tmp_path: Path) -> No
         assert found["lift"]["revenue"]["difference"] == interval
         assert found["by"]["device_type"][0]["segment"] == "mobile"
         assert found["by"]["customer_tier"] == []
+        last_days = "/api/v1/personalization/lift?period=30_days"
+        assert (await running.client.get(last_days)).json()["result"] is None
+        path.write_text(json.dumps(result | {"periods": {"30_days": period}}))
+        found = (await running.client.get(last_days)).json()["result"]
+        assert found["period"] == {"from": "2026-05-02", "until": "2026-05-31"}
+        assert found["lift"]["satisfaction"]["difference"] == interval | {"low": 0.7}
+        assert found["by"]["device_type"][0]["metric"] == "satisfaction"
+        assert found["verdict"] is None
+        assert (await running.client.get("/api/v1/personalization/lift?period=week")).status_code == 422
 
     run(tmp_path, scenario)

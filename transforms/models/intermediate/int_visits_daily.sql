@@ -9,7 +9,8 @@ events as (
 
     select
         event_id, visitor_id, user_id, order_id, event_type, channel, device_type, unit_count, amount,
-        event_date, event_at
+        event_date, event_at,
+        {{ given_rating('event_type', 'context') }} as rating
     from {{ ref('stg_events') }}
     where {{ in_window('event_date') }} and not is_outbound
 
@@ -72,6 +73,8 @@ select
     count(distinct order_id) as order_count,
     {{ sum_where('amount', "event_type = 'purchase'") }} as amount,
     {{ sum_where('amount', "event_type = 'return'") }} as return_amount,
+    count(rating) as rating_count,
+    coalesce(sum(rating), 0.0) as rating_sum,
 
     -- dates and timestamps
     event_date,

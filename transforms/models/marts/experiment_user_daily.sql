@@ -77,6 +77,10 @@ met as (
         case when events.channel <> 'api' then events.channel end as visit_channel,
         case when events.event_at >= meetings.first_exposed_at then events.event_type end as later_type,
         case when events.event_at >= meetings.first_exposed_at then events.order_id end as later_order_id,
+        case
+            when events.event_at >= meetings.first_exposed_at
+                then {{ given_rating('events.event_type', 'events.context') }}
+        end as later_rating,
         events.unit_count,
         events.amount
     from meetings
@@ -100,7 +104,9 @@ acts as (
         count(distinct later_order_id) as order_count,
         {{ sum_where('unit_count', "later_type = 'purchase'") }} as unit_count,
         {{ sum_where('amount', "later_type = 'purchase'") }} as spend,
-        {{ sum_where('amount', "later_type = 'return'") }} as return_amount
+        {{ sum_where('amount', "later_type = 'return'") }} as return_amount,
+        count(later_rating) as rating_count,
+        coalesce(sum(later_rating), 0.0) as rating_sum
     from met
     group by experiment_id, user_id, event_date
 
@@ -127,6 +133,8 @@ select
     acts.unit_count,
     acts.spend,
     acts.return_amount,
+    acts.rating_count,
+    acts.rating_sum,
     meetings.reported_count,
     meetings.reported_value,
     meetings.reported_after_count,

@@ -45,6 +45,8 @@ visit_totals as (
         cast(sum(recommendation_click_count) as bigint) as recommendation_click_count,
         cast(sum(return_count) as bigint) as return_count,
         sum(return_amount) as return_amount,
+        cast(sum(rating_count) as bigint) as rating_count,
+        sum(rating_sum) as rating_sum,
         min(started_at) as first_event_at,
         max(ended_at) as last_event_at
     from visits
@@ -147,6 +149,8 @@ select
     coalesce(order_totals.spend, 0.0) as spend,
     coalesce(order_totals.max_order_amount, 0.0) as max_order_amount,
     visit_totals.return_amount,
+    visit_totals.rating_count,
+    visit_totals.rating_sum,
 
     -- dates and timestamps
     visit_totals.event_date,

@@ -97,17 +97,14 @@ def run(
     """Land, transform, validate, materialize, train, gate, release. Only what changed is done again."""
     if first is not None and last is not None and first > last:
         raise typer.BadParameter(f"--from {first.date()} is after --to {last.date()}")
-    from orchestration.quality.evaluation import evaluating_beside
+    settings = _settings()
+    from orchestration.progress import open_view
+    from orchestration.run import RunRequest, run_pipeline
+    from orchestration.status import describe_run
 
-    with evaluating_beside():  # first of all: both processes load their libraries at the same time
-        settings = _settings()
-        from orchestration.progress import open_view
-        from orchestration.run import RunRequest, run_pipeline
-        from orchestration.status import describe_run
-
-        request = RunRequest(source, path, _as_date(first), _as_date(last), full_refresh)
-        with open_view() as view:
-            result = run_pipeline(settings, request, view)
+    request = RunRequest(source, path, _as_date(first), _as_date(last), full_refresh)
+    with open_view() as view:
+        result = run_pipeline(settings, request, view)
     typer.echo(describe_run(result, settings.home))
 
 

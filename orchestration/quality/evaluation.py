@@ -1,8 +1,8 @@
 """Evaluate a suite on a frame with Great Expectations.
 
 To import the library takes two seconds. `evaluating_beside` has a process of its own do that, while the
-caller loads other libraries and reads its source; what the rules found comes back through a pipe. Results
-carry counts and aggregates only, never the rows that failed: they would name customers.
+caller reads its source; what the rules found comes back through a pipe. Results carry counts and aggregates
+only, never the rows that failed: they would name customers.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from orchestration.garbage import collect_rarely
 from orchestration.quality.suites import Rule
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ANSWER = "from orchestration.quality.evaluation import answer; answer()"
 
@@ -47,10 +47,7 @@ def run_suite(frame: pd.DataFrame, rules: Sequence[Rule]) -> list[Outcome]:
 
 @contextmanager
 def evaluating_beside() -> Iterator[None]:
-    """While the block runs, `run_suite` asks another process; a block within another shares its process."""
-    if _open:
-        yield
-        return
+    """While the block runs, `run_suite` asks another process. One block at a time in a process."""
     _open.append(_Beside())
     try:
         yield
@@ -79,8 +76,6 @@ def evaluate(frame: pd.DataFrame, rules: Sequence[Rule]) -> list[Outcome]:
 
 def answer() -> None:
     """The other process: evaluates what comes in until its input ends, as it does if the asking one dies."""
-    import pandas as pd
-
     collect_rarely()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints stays out of the answers
@@ -139,7 +134,10 @@ def _observed(result: Any) -> dict[str, float | int | str]:
 
 
 def _plain(value: Any) -> float | int | str:
-    plain = value.item() if hasattr(value, "item") else value  # a number of NumPy
-    if isinstance(plain, float):
-        return round(plain, 6)
-    return plain if type(plain) is int else str(plain)
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6)
+    return str(value)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.segments import VALUE_SEGMENTS
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -90,8 +92,6 @@ def predictions() -> list[Rule]:
     A value that no champion predicts is null in every row; "present" rules look at the share of customers
     for whom a champion gave no answer, which the asset computes.
     """
-    from training.segments import VALUE_SEGMENTS  # loads NumPy and pandas
-
     return [
         _row_count("has_rows", "There is somebody to predict for."),
         _present("customers_named", "user_id", "Every row names its customer."),

@@ -32,7 +32,7 @@ class RankerConfig:
     colsample: float = 0.4
     reg_lambda: float = 5.0
     negatives: int = 50
-    pairs: int = 20
+    pairs: int = 40
     max_rows: int = 400_000
 
 

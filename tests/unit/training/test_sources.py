@@ -27,7 +27,7 @@ PERSONAL: list[SourceConfig] = [
     TransitionsConfig(),
     EaseConfig(regularization=1.0),
     SpectralConfig(rank=2),
-    AlsSourceConfig(factors=4, regularization=0.1),
+    AlsSourceConfig(factors=2, regularization=0.1),  # the rank of the board
     UserNeighboursConfig(neighbours=5),
 ]
 ALL = [*PERSONAL, PopularityConfig(), PopularityConfig(30.0), TrendingConfig(), BuyAgainConfig()]

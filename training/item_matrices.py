@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,8 @@ from scipy import sparse
 from training.sources.history import History, Single
 from training.sources.linear import LinearScorer, ProfileConfig
 from training.sources.portfolio import SourceConfig, SourceScorer
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 256 * 2**20
 """A larger matrix is formed again: to keep one for every source would fill the disk."""
@@ -43,7 +46,11 @@ class ItemMatrices:
         place = self.folder / _digest(repr((source, self.seed)).encode(), self._history_digest)
         self._used.add(place)
         if place.exists():
-            return read_scorer(place, source.name, self.history)
+            try:
+                return read_scorer(place, source.name, self.history)
+            except (OSError, ValueError) as damage:  # such as a file that a power cut left short
+                logger.warning("%s cannot be read (%s); its matrix is formed again", place, damage)
+                shutil.rmtree(place)
         scorer = source.fit(self.history, self.seed)
         if isinstance(scorer, LinearScorer) and scorer.right is None and _size(scorer.left) <= MOST_BYTES:
             write_scorer(place, scorer)

@@ -1,5 +1,6 @@
 """Item matrices outlive the process: the scorer of a kept matrix scores as the fitted one."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def test_a_kept_matrix_is_not_formed_again(
     ItemMatrices(tmp_path, HISTORY, 1).fit(source)
     monkeypatch.setattr(type(source), "fit", lambda *_: pytest.fail("it was formed again"))
     ItemMatrices(tmp_path, HISTORY, 1).fit(source)
+
+
+@pytest.mark.parametrize("source", LINEAR, ids=lambda source: source.name)
+@pytest.mark.parametrize("damage", ["short", "missing"])
+def test_a_damaged_matrix_is_formed_again(
+    source: EaseConfig, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fitted = ItemMatrices(tmp_path, HISTORY, 1).fit(source).scores(USERS)
+    file = max(tmp_path.glob("*/*.npy"), key=lambda path: path.stat().st_size)
+    file.unlink() if damage == "missing" else os.truncate(file, 200)
+    again = ItemMatrices(tmp_path, HISTORY, 1).fit(source).scores(USERS)
+    np.testing.assert_array_equal(again, fitted)
+    assert "formed again" in caplog.text
+    caplog.clear()
+    ItemMatrices(tmp_path, HISTORY, 1).fit(source)
+    assert not caplog.text
 
 
 def test_another_history_seed_or_setting_is_another_matrix(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "TZ": "UTC",
 }
+PACKAGES = {"feature_repo", "training", "serving", "orchestration"}
 # What names our own settings, or those of a library that would otherwise write to the developer's home.
 OURS = (
     "AB_TEST_",
@@ -91,12 +92,12 @@ def _restore() -> None:
     running = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
     os.environ.clear()
     os.environ.update(_CLEAN | running)
-    # A service that starts in this process sends its logs elsewhere, and migrations of libraries switch every
-    # logger off; caplog listens at the root.
+    # A service that starts in this process sends its logs elsewhere, and libraries that set up their own logs
+    # (import-linter) switch every other logger off; caplog listens at the root.
     logging.disable(logging.NOTSET)
     logging.getLogger("serving").propagate = True
     for name, logger in logging.root.manager.loggerDict.items():
-        if name.startswith("serving") and isinstance(logger, logging.Logger):
+        if name.partition(".")[0] in PACKAGES and isinstance(logger, logging.Logger):
             logger.disabled = False
 
 

@@ -1,11 +1,23 @@
-"""The command `attune-dbt`: dbt, a tenth quicker (`garbage`)."""
+"""The command `attune-dbt`: dbt on the days that a file of its target names, a tenth quicker (`garbage`).
+
+The days reach dbt by its environment: a changed `--vars` would make it parse the whole project again (2 s).
+"""
+
+import os
+from pathlib import Path
 
 from orchestration.garbage import collect_rarely
+
+WINDOW_FILE = "window.txt"  # under DBT_TARGET_PATH
+WINDOW = "ATTUNE_WINDOW"
 
 
 def main() -> None:
     """As `dbt` with the same arguments."""
     collect_rarely()
+    window = Path(os.environ.get("DBT_TARGET_PATH", "target"), WINDOW_FILE)
+    if WINDOW not in os.environ and window.exists():
+        os.environ[WINDOW] = window.read_text(encoding="utf-8")
     from dbt.cli.main import cli
 
     cli()

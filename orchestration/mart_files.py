@@ -2,7 +2,8 @@
 
 A mart with days has one file `YYYY-MM-DD.parquet` per day that has rows, another has one file `all.parquet`.
 Rows are sorted by the mart's order, where it has one (sorting the largest single file would take as long as
-writing all the others), and compressed with zstd.
+writing all the others), and compressed with zstd at its first level: the default takes a quarter longer for
+files 3 % smaller.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def _write_sorted(connection: duckdb.DuckDBPyConnection, mart: Mart, path: Path)
     literal = str(path).replace("'", "''")
     order = f"order by {mart.order}" if mart.order else ""
     connection.execute(
-        f"copy (select * from marts.{mart.name} {order}) to '{literal}' (format parquet, compression zstd)"
+        f"copy (select * from marts.{mart.name} {order}) to '{literal}' "
+        "(format parquet, compression zstd, compression_level 1)"
     )
 
 

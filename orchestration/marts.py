@@ -25,6 +25,7 @@ import duckdb
 
 from feature_repo.layout import Home
 from feature_repo.marketing import SPEND_SCHEMA
+from orchestration.dbt import WINDOW_FILE
 from orchestration.errors import NothingToDo, PipelineError, one_line
 from orchestration.figures import FIGURES, read_figures
 from orchestration.landed import landed_days
@@ -40,7 +41,6 @@ KEPT_VERSIONS = 3
 VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 UNFINISHED = ".unfinished-"
 MANIFEST = "manifest.json"
-WINDOW_FILE = "window.csv"
 READER_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
     "memory_limit": "4GB",
@@ -78,13 +78,10 @@ class MartsVersion:
 
 
 def write_window(home: Home, days: Sequence[date] | None) -> None:
-    """Writes the days that the next dbt run rebuilds; none given means every landed day.
-
-    A file, because a changed `--vars` would make dbt parse the whole project again (2 s).
-    """
+    """Writes the days that the next dbt run rebuilds; none given means every landed day."""
     home.dbt_target.mkdir(parents=True, exist_ok=True)
-    lines = [day.isoformat() for day in sorted(set(days or ()))]
-    (home.dbt_target / WINDOW_FILE).write_text("\n".join(["day", *lines, ""]), encoding="utf-8")
+    window = " ".join(day.isoformat() for day in sorted(set(days or ())))
+    (home.dbt_target / WINDOW_FILE).write_text(window, encoding="utf-8")
 
 
 def dbt_environment(home: Home) -> dict[str, str]:
@@ -103,7 +100,6 @@ def dbt_arguments(
     """Arguments of `dbt` for a production run; unit tests belong to the test suite and are left out."""
     arguments = [command, "--project-dir", str(TRANSFORMS), "--profiles-dir", str(TRANSFORMS)]
     arguments += ["--no-version-check", "--log-level-file", "none"]
-    arguments += ["--vars", json.dumps({"window_file": str((home.dbt_target / WINDOW_FILE).resolve())})]
     if command in ("build", "test"):
         arguments += ["--exclude-resource-type", "unit_test"]
     if full_refresh:

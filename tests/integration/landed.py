@@ -21,6 +21,7 @@ from dbt.cli.main import dbtRunner
 
 from feature_repo.events import CUSTOMER_SCHEMA, EVENT_SCHEMA, ITEM_SCHEMA
 from feature_repo.layout import Home
+from orchestration.dbt import WINDOW, WINDOW_FILE
 from orchestration.landed import content_hash
 from orchestration.marts import dbt_arguments, dbt_environment, prepare_home
 from orchestration.parquet_files import write_atomically
@@ -91,8 +92,7 @@ class Transforms:
 
     def invoke(self, home: Home, command: Sequence[str], variables: Mapping[str, Any]) -> None:
         """Any dbt command with these variables."""
-        arguments = dbt_arguments(home, command=command[0])
-        arguments[arguments.index("--vars") + 1] = json.dumps(variables)
+        arguments = [*dbt_arguments(home, command=command[0]), "--vars", json.dumps(variables)]
         self._invoke(home, [*arguments, *command[1:]])
 
     def point_to(self, home: Home) -> None:
@@ -109,7 +109,8 @@ class Transforms:
     def _invoke(self, home: Home, arguments: list[str], days: Sequence[date] = ()) -> Any:
         prepare_home(home, days)
         self.point_to(home)
-        os.environ.update(dbt_environment(home), ATTUNE_HOME=str(self._link))
+        window = (home.dbt_target / WINDOW_FILE).read_text(encoding="utf-8")
+        os.environ.update(dbt_environment(home), ATTUNE_HOME=str(self._link), **{WINDOW: window})
         try:
             outcome = dbtRunner(manifest=self._manifest).invoke(["--quiet", "--no-write-json", *arguments])
         finally:

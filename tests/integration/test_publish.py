@@ -13,6 +13,7 @@ import pytest
 
 from feature_repo.layout import Home
 from orchestration import marts
+from orchestration.dbt import WINDOW_FILE
 from orchestration.errors import NothingToDo, PipelineError
 from orchestration.mart_files import MARTS
 from orchestration.marts import current_manifest, dirty_days, needs_full_refresh, publish_marts
@@ -258,6 +259,6 @@ def test_a_failed_build_names_the_model_and_publishes_nothing(home: Home) -> Non
 def test_the_window_is_a_file_of_sorted_days(tmp_path: Path) -> None:
     home = Home(tmp_path)
     marts.write_window(home, [DAYS[1], DAYS[0], DAYS[1]])
-    assert (home.dbt_target / marts.WINDOW_FILE).read_text() == "day\n2024-05-01\n2024-05-02\n"
+    assert (home.dbt_target / WINDOW_FILE).read_text() == "2024-05-01 2024-05-02"
     marts.write_window(home, None)
-    assert (home.dbt_target / marts.WINDOW_FILE).read_text() == "day\n"
+    assert not (home.dbt_target / WINDOW_FILE).read_text()

@@ -5,13 +5,14 @@ The world is simulated once and run once; what an interrupted run must arrive at
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -200,13 +201,22 @@ def test_no_day_in_the_asked_range_is_an_input_error(shop: Shop, home: Home) -> 
     assert is_complete(home)
 
 
+def days_named(home: Home) -> set[date]:
+    """The days that the SQL of a windowed model names, as it was last run."""
+    sql = (home.dbt_target / "compiled/attune/models/intermediate/int_visits_daily.sql").read_text()
+    return {date.fromisoformat(day) for day in re.findall(r"cast\('(\d{4}-\d\d-\d\d)' as date\)", sql)}
+
+
 def test_a_late_day_is_rebuilt_alone_and_ends_where_a_full_run_does(shop: Shop, tmp_path: Path) -> None:
     home = shop.copy(tmp_path / "home")
-    day_file = home.events / f"event_date={LATE_DAY}" / "simulator.parquet"
-    day_file.unlink()
+    (home.events / f"event_date={LATE_DAY}" / "simulator.parquet").unlink()
+    before = attune(home, *run_arguments(shop.world), "--to", (LATE_DAY - timedelta(days=1)).isoformat())
+    assert before.returncode == 0, before.stderr
+    assert LATE_DAY not in mart(home, "daily_kpis")["event_date"].dt.date.tolist()
     result = attune(home, *run_arguments(shop.world))
     assert result.returncode == 0, result.stderr
     assert "(1 changed)" in result.stdout
+    assert days_named(home) == {LATE_DAY}
     assert_same_result(home, shop.home)
 
 
@@ -295,6 +305,7 @@ def test_one_partition_materialized_in_the_ui_rebuilds_its_day(shop: Shop, tmp_p
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert dirty_days(home) == []
+    assert days_named(home) == {LATE_DAY}
     kpis = mart(home, "daily_kpis").merge(
         mart(shop.home, "daily_kpis"), on="event_date", suffixes=("", "_before")
     )

@@ -84,6 +84,8 @@ def find_clusters(frame: pd.DataFrame, seed: int = 0, before: Clusters | None = 
     """
     if len(frame) < LEAST_CUSTOMERS:
         raise NotEnoughData("customers to cluster", len(frame), LEAST_CUSTOMERS, "land more days")
+    if before is not None and _still_describes(before, frame, seed):
+        return before
     logs = _logs(frame)
     medians = tuple(float(each) for each in np.nanmedian(logs, axis=0))
     spread = np.nanstd(logs, axis=0)
@@ -96,8 +98,7 @@ def find_clusters(frame: pd.DataFrame, seed: int = 0, before: Clusters | None = 
     number = max(stable) if stable else max(strengths, key=lambda each: strengths[each])
     centres = _fit(points, number, seed)
     rows = tuple(tuple(map(float, each)) for each in centres)
-    found = Clusters(medians, scales, rows, _named(centres), strengths[number])
-    return before if before is not None and _still_describes(before, frame, seed) else found
+    return Clusters(medians, scales, rows, _named(centres), strengths[number])
 
 
 def prediction_strength(points: FloatArray, number: int, seed: int) -> float:

@@ -2,9 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -16,44 +18,61 @@ from tests.mart_rows import publish_marts
 from tests.served import write_keys
 from tests.servers import ServedProcess
 from tests.serving_home import make_home
+from training.experiments.analysis import Users
+from training.experiments.metrics import Metric
+from training.experiments.report import Design, Observed, compare_period, report
 
 pytestmark = [pytest.mark.e2e, needs_browser]
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 SECTIONS = (
-    "overview", "customers", "segments", "recommendations", "experiments", "bundles", "profit",
+    "overview", "lift", "customers", "segments", "recommendations", "experiments", "bundles", "profit",
     "opportunities", "campaigns", "journeys", "models", "health", "customer&customer=anna",
 )  # fmt: skip
 KEY = "dashboard-reader"
-LIFT = {"always_valid": {"estimate": 0.1, "low": 0.02, "high": 0.18, "p_value": 0.01}}
-RESULT = {
-    "experiment_id": "new_shelf",
-    "data_until": "2024-01-31",
-    "verdict": {"code": "better", "text": "shelf raises conversion rate."},
-    "sample_ratio": {"is_mismatch": True},
-    "metrics": [
-        {
-            "metric": "conversion_rate",
-            "role": "primary",
-            "false_positives": {"fixed_at_end": 0.049, "always_valid_daily": 0.021},
-            "variants": [
-                {
-                    "variant": "shelf",
-                    "users": 400,
-                    "control_users": 410,
-                    "value": 0.22,
-                    "control_value": 0.2,
-                    "fixed": {"p_value": 0.012},
-                    "lift": LIFT,
-                    "verdict": {"code": "better", "text": "shelf raises conversion rate: 0.22 against 0.2."},
-                    "segments": [
-                        {"dimension": "channel", "value": "web", "users": 90, "lift": LIFT, "differs": False}
-                    ],
-                }
-            ],
-        }
-    ],
-}
+CONVERSION = Metric("conversion_rate", "conversion", "order_count", window_days=1, margin=0.02)
+REVENUE = Metric(
+    "revenue_per_visitor", "mean", "spend", window_days=1, margin=0.1, description="Spend for each visitor."
+)
+ERRS = {"conversion_rate": {"fixed_at_end": 0.049, "always_valid_daily": 0.021}}
+
+
+def arms(names: Sequence[str], rate: float, better: float, spend: float = 0.0) -> dict[str, Users]:
+    """2,000 visitors an arm, web and app, with a habit of before; in the last arm more of them buy."""
+    draw = np.random.default_rng(5)
+    found = {}
+    for name, share in zip(names, (rate, better), strict=True):
+        habit = draw.normal(0, 1, (2000, 1))
+        bought = (draw.random(2000) < share) * (1.0 + spend)
+        segments = {"device_type": np.repeat(["app", "web"], 1000)}
+        found[name] = Users(np.zeros(2000, int), bought, None, habit, segments)
+    return found
+
+
+def shelf() -> dict[str, Any]:
+    """A test in which more conversions are certain and revenue is guarded, with 450 of 4,000 misplaced."""
+    names = ("control", "shelf")
+    design = Design("new_shelf", dict.fromkeys(names, 0.5), (CONVERSION,), (REVENUE,))
+    users = {
+        "conversion_rate": arms(names, 0.2, 0.3),
+        "revenue_per_visitor": arms(names, 0.2, 0.3, 9.0),
+    }
+    return report(design, Observed(users, {"control": 2000, "shelf": 2450}, 3), day_text, ERRS)
+
+
+def holdout() -> dict[str, Any]:
+    """The permanent holdout, over all time and over the last days."""
+    names = ("held_out", "included")
+    design = Design("holdout", {"held_out": 0.5, "included": 0.5}, (REVENUE,))
+    observed = Observed({"revenue_per_visitor": arms(names, 0.2, 0.3, 9.0)}, dict.fromkeys(names, 2000), 3)
+    last = {"from": "2024-01-02", "until": "2024-01-31"} | compare_period(design, observed)
+    return report(design, observed, day_text, {}) | {"periods": {"30_days": last}}
+
+
+def day_text(day: int) -> str:
+    return f"2024-01-{28 + day}"
+
+
 SHOWN = "return document.getElementById('content').dataset.shown === location.search"
 SET_DATE = (
     "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
@@ -77,8 +96,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[webdriver.C
     folder = tmp_path_factory.mktemp("dashboard")
     home = make_home(folder / "home")
     publish_marts(home)
-    (home.root / "experiments").mkdir()
-    (home.root / "experiments" / "new_shelf.json").write_text(json.dumps(RESULT))
+    for result in (shelf(), holdout()):
+        path = home.experiment_result(result["experiment_id"])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result))
     keys = write_keys(folder / "keys.yml", **{KEY: ("read", None)})
     service = ServedProcess(home.root, folder / "log", ATTUNE_WORKERS="1", ATTUNE_API_KEYS_FILE=str(keys))
     try:
@@ -105,6 +126,17 @@ def show(page: tuple[webdriver.Chrome, str], section: str) -> None:
     driver, address = page
     driver.get(f"{address}?section={section}")
     wait(driver, SHOWN)
+
+
+def percent(share: float) -> str:
+    """As the page writes it."""
+    digits = f"{100 * share:.{2 if share < 0.1 else 1}f}"
+    return f"{digits.rstrip('0').rstrip('.')}%"
+
+
+def table_text(driver: webdriver.Chrome, name: str) -> str:
+    """What the rows of a table say."""
+    return driver.find_element(By.CSS_SELECTOR, f"[data-table={name}] tbody").text
 
 
 def revenue(driver: webdriver.Chrome) -> str:
@@ -139,19 +171,34 @@ def test_an_experiment_shows_lift_interval_verdict_and_how_often_its_method_errs
 ) -> None:
     driver, _ = page
     show(page, "experiments")
-    row = driver.find_element(By.CSS_SELECTOR, "[data-table=results_of_new_shelf] tbody tr").text
-    for text in (
-        "shelf raises conversion rate: 0.22 against 0.2.",
-        "10%",
-        "2%",
-        "18%",
-        "0.012",
-        "4.9%",
-        "2.1%",
-    ):
-        assert text in row
-    assert "channel: web" in driver.find_element(By.CSS_SELECTOR, "[data-table=segments_of_new_shelf]").text
+    [entry] = shelf()["metrics"][0]["variants"]
+    row = table_text(driver, "results_of_new_shelf")
+    lift = entry["lift"]["always_valid"]
+    for share in (lift["estimate"], lift["low"], lift["high"], 0.049, 0.021):
+        assert percent(share) in row
+    assert entry["verdict"]["text"] in row
+    segments = table_text(driver, "segments_of_new_shelf")
+    assert "Device type: app" in segments and "Device type: web" in segments
+    assert table_text(driver, "guardrails_of_new_shelf").split()[-3:] == ["shelf", "10%", "held"]
     assert "no verdict can be trusted" in driver.find_element(By.CSS_SELECTOR, ".warning").text
+
+
+def test_lift_is_shown_since_the_holdout_began_and_of_late(page: tuple[webdriver.Chrome, str]) -> None:
+    driver, _ = page
+    show(page, "lift")
+    result = holdout()
+    for suffix, kind, [metric] in (
+        ("", "always_valid", result["metrics"]),
+        ("_of_the_last_30_days", "fixed", result["periods"]["30_days"]["metrics"]),
+    ):
+        lift = metric["variants"][0]["lift"][kind]
+        row = table_text(driver, f"lift{suffix}")
+        assert all(percent(lift[each]) in row for each in ("estimate", "low", "high"))
+        assert "Spend for each visitor." in row
+        assert "Device type: web" in table_text(driver, f"lift_by_segment{suffix}")
+    text = driver.find_element(By.ID, "content").text
+    assert "2024-01-02 to 2024-01-31: 2000 personalized visitors, 2000 held out" in text
+    assert result["verdict"]["text"] in text
 
 
 def test_a_filter_changes_the_address_and_the_numbers_and_going_back_undoes_it(
@@ -201,11 +248,11 @@ def test_the_keyboard_reaches_skip_link_tools_and_navigation(page: tuple[webdriv
         reached.append(
             driver.switch_to.active_element.text or driver.switch_to.active_element.get_attribute("class")
         )
-    assert reached[1:] == ["Dark", "Settings", "Overview", "Customers"]
+    assert reached[1:] == ["Dark", "Settings", "Overview", "Lift"]
     driver.switch_to.active_element.send_keys(Keys.ENTER)
     wait(driver, SHOWN)
-    assert "section=customers" in driver.current_url
-    assert driver.find_element(By.CSS_SELECTOR, "nav [aria-current=page]").text == "Customers"
+    assert "section=lift" in driver.current_url
+    assert driver.find_element(By.CSS_SELECTOR, "nav [aria-current=page]").text == "Lift"
     assert driver.switch_to.active_element.get_attribute("id") == "main"
 
 

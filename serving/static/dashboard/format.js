@@ -27,6 +27,7 @@ export function formatValue(value, unit, isShort = false) {
   }
   if (unit === "seconds") return formatSeconds(value);
   if (isShort) return numberFormat({ notation: "compact", maximumFractionDigits: 1 }).format(value);
+  if (value !== 0 && Math.abs(value) < 0.0001) return numberFormat({ notation: "scientific", maximumFractionDigits: 1 }).format(value);
   const digits = Math.abs(value) >= 100 ? 1 : 4;
   return numberFormat({ maximumFractionDigits: Number.isInteger(value) ? 0 : digits }).format(value);
 }

@@ -5,10 +5,12 @@ import { drawCharts, redrawCharts } from "./chart.js";
 import { customerContent } from "./customer.js";
 import { h } from "./dom.js";
 import { experimentsContent } from "./experiments.js";
+import { liftContent } from "./lift.js";
 import { dagsterAddress, renderAnswer, setDagsterAddress } from "./render.js";
 
 const SECTIONS = [
   { id: "overview", name: "Overview", path: "/dashboard/overview" },
+  { id: "lift", name: "Lift", content: (_, signal) => liftContent(signal) },
   { id: "customers", name: "Customers", path: "/dashboard/user-analytics" },
   { id: "segments", name: "Segments", path: "/analytics/user-segments" },
   { id: "recommendations", name: "Recommendations", path: "/dashboard/recommendation-analytics" },

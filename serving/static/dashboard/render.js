@@ -6,6 +6,7 @@ import { envelope } from "./envelope.js";
 import { UNKNOWN, formatChange, formatValue, title, unitLabel } from "./format.js";
 
 const ROWS_AT_FIRST = 12;
+const LONG_TEXT = 40;
 const DAGSTER = "attune.dagster";
 
 /** Where Dagster answers: what was set in this browser, else port 3000 of this host. */
@@ -50,6 +51,11 @@ export function renderParts(answer, name, meanings = new Map()) {
   const notes = typeof answer.unavailable === "object" && answer.unavailable ? answer.unavailable : {};
   for (const [key, each] of Object.entries(answer.tables)) parts.push(tableSection(key, each, name, meanings, notes[key]));
   return parts;
+}
+
+/** Columns of a table from name -> [unit, definition]. */
+export function described(columns) {
+  return Object.entries(columns).map(([name, [unit, definition]]) => ({ name, unit, definition }));
 }
 
 function remember(meanings, key, each) {
@@ -165,7 +171,8 @@ function cell(row, column, place, numbers, { barred, most, before }) {
   const value = row[column.name];
   const isUnknown = value === null || value === undefined;
   const tag = place ? "td" : "th";
-  const element = h(tag, { scope: place ? null : "row", class: numbers.has(column.name) ? "num" : null });
+  const isLong = typeof value === "string" && value.length > LONG_TEXT;
+  const element = h(tag, { scope: place ? null : "row", class: numbers.has(column.name) ? "num" : isLong ? "long" : null });
   if (column.name === "source_asset" && value) element.append(assetLink(value));
   else element.append(isUnknown ? h("span", { class: "reason" }, UNKNOWN) : formatValue(value, column.unit));
   const earlier = before?.[column.name];

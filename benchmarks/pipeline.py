@@ -4,7 +4,8 @@ For each size a shop is simulated and landed but for its last day, everything is
 then the last day arrives and is added (day). Phases: transform (dbt build with its tests), publish (Parquet),
 features (materialized online). Each runs in a process of its own, whose peak memory is its largest resident
 set; loading our own modules is not timed (one run loads them once), starting dbt is. What was written before
-is on the disk when a phase begins: nobody pays for another's writes. Prints a table, writes JSON. The bars: exponent of time at most 1.1, a new day at most 10 % of a full refresh, peak at most 12 GiB.
+is on the disk when a phase begins: nobody pays for another's writes. Prints a table, writes JSON. The bars:
+exponent of time at most 1.1, a new day at most 10 % of a full refresh, peak at most 12 GiB.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A mart with days has one file `YYYY-MM-DD.parquet` per day that has rows, another has one file `all.parquet`.
 Rows are sorted by the mart's order, where it has one (sorting the largest single file would take as long as
-writing all the others), and compressed with zstd at its first level: the default takes a quarter longer for
-files 3 % smaller.
+writing all the others), and compressed with zstd at its first level: the default takes a fifth longer for
+files 3 to 14 % smaller.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -32,18 +32,20 @@ EMPTY_FILE = "empty"
 class Mart:
     """How a mart is published: a file for each day of the column `day`, or one; sorted by `order`, if any.
 
-    `reach` says which files a rebuilt day may change: its own, those of later days too, or any.
+    `reach` says which files a rebuilt day may change: its own, those of later days too, or any. `span`: the
+    columns of the instants at which a row begins and ends, where a row of one day may go on into another.
     """
 
     name: str
     order: str
     day: str | None = None
     reach: Literal["own", "later", "any"] = "own"
+    span: tuple[str, str] | None = None
 
 
 MARTS: tuple[Mart, ...] = (
     Mart("orders", "order_id", "order_date", "any"),
-    Mart("sessions", "visitor_id, started_at", "session_date", "any"),
+    Mart("sessions", "visitor_id, started_at", "session_date", span=("started_at", "ended_at")),
     Mart("user_daily", "user_id", "event_date"),
     Mart("user_features", "user_id", "event_date", "later"),
     Mart("item_features", "item_id", "event_date", "later"),
@@ -103,6 +105,7 @@ def write_mart(
         _write_sorted(connection, mart, target / f"{SINGLE_FILE}.parquet")
         files[SINGLE_FILE] = PublishedFile(_row_count(connection, mart), "")
         return WrittenMart(files, [SINGLE_FILE])
+    days = _days_met(connection, mart, days)
     scope = _scope(mart, days)
     fresh = _fingerprints(connection, mart, scope)
     for name, file in kept.items():
@@ -122,6 +125,27 @@ def write_mart(
         pq.write_table(schema.empty_table(), target / f"{EMPTY_FILE}.parquet")
         files[EMPTY_FILE] = PublishedFile(0, "")
     return WrittenMart(dict(sorted(files.items())), changed)
+
+
+def _days_met(
+    connection: duckdb.DuckDBPyConnection, mart: Mart, days: Sequence[date] | None
+) -> Sequence[date] | None:
+    """The rebuilt days, and those of the rows that meet the time from the first to the last, or nearly.
+
+    A row that met a rebuilt day and does no more is of that day, or what is left of it is within a day of it.
+    """
+    if mart.span is None or not days:
+        return days
+    start, end = mart.span
+    rows = connection.execute(
+        f"select distinct {mart.day} from marts.{mart.name} where {start} < ? and {end} >= ?",
+        [_instant(max(days) + timedelta(days=2)), _instant(min(days) - timedelta(days=1))],
+    ).fetchall()
+    return sorted({*days, *(day for (day,) in rows)})
+
+
+def _instant(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _scope(mart: Mart, days: Sequence[date] | None) -> str:

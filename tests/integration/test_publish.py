@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,23 @@ def test_a_late_event_publishes_the_later_days_that_it_changed(transforms: Trans
     assert [day for day in DAYS if after[day] != inodes[day]] == DAYS[1:]
     assert file_of(home, "user_daily", DAYS[2]).stat().st_ino == daily
     assert pq.read_table(file_of(home, "user_features", DAYS[2]))["spend_total"].to_pylist() == [119.0, 30.0]
+
+
+def test_a_session_that_a_new_day_prolongs_is_published_on_the_day_it_began(
+    transforms: Transforms, home: Home
+) -> None:
+    late = datetime.combine(DAYS[1], time(23, 50))
+    land(home, [event("late", "page_view", f"{late:%Y-%m-%d %H:%M}", user_id="ann")])
+    transforms.run(home, [DAYS[1]])
+    publish_marts(home, [DAYS[1]])
+    linked = file_of(home, "sessions", DAYS[0]).stat().st_ino
+    early = late + timedelta(minutes=20)
+    land(home, [event("early", "page_view", f"{early:%Y-%m-%d %H:%M}", user_id="ann")])
+    transforms.run(home, [DAYS[2]])
+    publish_marts(home, [DAYS[2]])
+    sessions = pq.read_table(file_of(home, "sessions", DAYS[1]))
+    assert max(sessions["ended_at"].to_pylist()) == early.replace(tzinfo=UTC)
+    assert file_of(home, "sessions", DAYS[0]).stat().st_ino == linked
 
 
 def test_a_day_that_became_empty_loses_its_files(transforms: Transforms, home: Home) -> None:

@@ -1,3 +1,8 @@
+{{ config(materialized='incremental', incremental_strategy='replace_touched') }}
+{#
+    A rebuilt day may move sessions, orders and first visits of customers to other days, so these are counted
+    again; visits, of which there are most, belong to their own day, and other days keep their counts.
+#}
 with
 
 visits as (
@@ -11,7 +16,16 @@ visits as (
         cast(sum(return_count) as bigint) as return_count,
         sum(return_amount) as return_amount
     from {{ ref('int_visits_daily') }}
+    where {{ in_window('event_date') }}
     group by event_date
+    {%- if is_windowed() %}
+
+    union all
+
+    select event_date, event_count, visitor_count, view_count, cart_count, return_count, return_amount
+    from {{ this }}
+    where not {{ in_window('event_date') }}
+    {%- endif %}
 
 ),
 

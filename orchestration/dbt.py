@@ -18,7 +18,7 @@ def main() -> None:
     collect_rarely()
     gc.disable()  # looking for garbage, of which dbt makes little, takes a thirtieth of a day's run
     window = Path(os.environ.get("DBT_TARGET_PATH", "target"), WINDOW_FILE)
-    if WINDOW not in os.environ and window.exists():
+    if window.exists():
         os.environ[WINDOW] = window.read_text(encoding="utf-8")
     from dbt.cli.main import cli
     from dbt_common.events.event_manager_client import ctx_set_event_manager

@@ -35,6 +35,21 @@ REVENUE = Metric(
     "revenue_per_visitor", "mean", "spend", window_days=1, margin=0.1, description="Spend for each visitor."
 )
 ERRS = {"conversion_rate": {"fixed_at_end": 0.049, "always_valid_daily": 0.021}}
+SHOWN = "return document.getElementById('content').dataset.shown === location.search"
+SET_DATE = (
+    "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+)
+LAST_ROW = """
+const details = document.querySelector('[data-series=revenue] details');
+if (!details.open) details.querySelector('summary').click();
+return details.querySelector('tbody tr:last-child')?.innerText;
+"""
+RUN_AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then((found) => done(
+  found.violations.filter((each) => ['serious', 'critical'].includes(each.impact))
+    .map((each) => each.id + ': ' + each.nodes.map((node) => node.html).slice(0, 3).join(' | '))));
+"""
 
 
 def arms(names: Sequence[str], rate: float, better: float, spend: float = 0.0) -> dict[str, Users]:
@@ -71,23 +86,6 @@ def holdout() -> dict[str, Any]:
 
 def day_text(day: int) -> str:
     return f"2024-01-{28 + day}"
-
-
-SHOWN = "return document.getElementById('content').dataset.shown === location.search"
-SET_DATE = (
-    "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
-)
-LAST_ROW = """
-const details = document.querySelector('[data-series=revenue] details');
-if (!details.open) details.querySelector('summary').click();
-return details.querySelector('tbody tr:last-child')?.innerText;
-"""
-RUN_AXE = """
-const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ['violations']}).then((found) => done(
-  found.violations.filter((each) => ['serious', 'critical'].includes(each.impact))
-    .map((each) => each.id + ': ' + each.nodes.map((node) => node.html).slice(0, 3).join(' | '))));
-"""
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import { envelope } from "./envelope.js";
 import { definitions, described, renderParts } from "./render.js";
 import { title } from "./format.js";
 
-const ASSET = "analysis/experiments";
 const LIFT = {
   lift: ["share", "Relative difference from the control."],
   lift_low: ["share", "Lower end of the always-valid interval: it holds however often one looks."],
@@ -60,11 +59,11 @@ function oneResult(result, meanings) {
     next_shares: [SHARE_COLUMNS, Object.entries(result.next_shares || {}).map(([variant, share]) => ({ variant, share }))],
   };
   const tables = Object.fromEntries(Object.entries(parts).filter(([, [, rows]]) => rows.length).map(([name, [columns, rows]]) =>
-    [`${name}_of_${id}`, { columns, rows, source_asset: ASSET, as_of: result.data_until, comparison: null }]));
+    [`${name}_of_${id}`, resultTable(columns, rows, result)]));
   return [
     h("h2", {}, `Experiment ${id}`),
     h("p", { class: "notice" }, result.verdict.text),
-    result.sample_ratio?.is_mismatch ? h("p", { class: "warning" }, "The variants did not get their shares of visitors: no verdict can be trusted.") : "",
+    mismatchWarning(result),
     ...renderParts({ figures: {}, series: {}, tables }, "experiments", meanings),
   ];
 }
@@ -73,7 +72,7 @@ function resultRow(metric, each) {
   return {
     metric: title(metric.metric), role: metric.role, variant: each.variant, verdict: each.verdict.text,
     users: each.users, control_users: each.control_users, value: each.value, control_value: each.control_value,
-    ...liftOf(each), p_value: each.fixed?.p_value, variance_reduction: each.cuped?.variance_reduction,
+    ...liftOf(each.lift?.always_valid), p_value: each.fixed?.p_value, variance_reduction: each.cuped?.variance_reduction,
     false_positives_fixed: metric.false_positives?.fixed_at_end, false_positives_always_valid: metric.false_positives?.always_valid_daily,
   };
 }
@@ -81,11 +80,24 @@ function resultRow(metric, each) {
 function segmentRow(metric, variant, each) {
   return {
     metric: title(metric.metric), variant: variant.variant, segment: `${title(each.dimension)}: ${each.segment}`,
-    users: each.users, ...liftOf(each), differs: each.differs,
+    users: each.users, ...liftOf(each.lift?.always_valid), differs: each.differs,
   };
 }
 
-function liftOf(each) {
-  const { estimate, low, high } = each.lift?.always_valid || {};
+/** The columns of a relative difference with its interval; undefined where it is not known. */
+export function liftOf(interval) {
+  const { estimate, low, high } = interval || {};
   return { lift: estimate, lift_low: low, lift_high: high };
+}
+
+/** A table of a published result. */
+export function resultTable(columns, rows, result) {
+  return { columns, rows, source_asset: "analysis/experiments", as_of: result.data_until, comparison: null };
+}
+
+/** That a result cannot be trusted, where its groups are not of the planned sizes. */
+export function mismatchWarning(result) {
+  return result.sample_ratio?.is_mismatch
+    ? h("p", { class: "warning" }, "The groups did not get their shares of visitors: no verdict can be trusted.")
+    : "";
 }

@@ -2,10 +2,10 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
+import { liftOf, mismatchWarning, resultTable } from "./experiments.js";
 import { definitions, described, renderParts } from "./render.js";
 import { title } from "./format.js";
 
-const ASSET = "analysis/experiments";
 const PERIODS = { all: ["Since the holdout began", ""], "30_days": ["The last 30 days", "_of_the_last_30_days"] };
 const COMMON = {
   personalized: ["number", "Mean of the personalized visitors."],
@@ -43,19 +43,17 @@ function onePeriod(name, { result, reason }, meanings) {
   const metrics = Object.entries(result.lift).map(([metric, row]) => figures(metric, row));
   const segments = Object.entries(result.by).flatMap(([dimension, rows]) =>
     rows.map((row) => ({ ...figures(row.metric, row), segment: `${title(dimension)}: ${row.segment}` })));
-  const table = (columns, rows) => ({ columns, rows, source_asset: ASSET, as_of: result.data_until, comparison: null });
-  const tables = { [`lift${suffix}`]: table(result.verdict ? [...BY_METRIC, ...VERDICT] : BY_METRIC, metrics) };
-  if (segments.length) tables[`lift_by_segment${suffix}`] = table(BY_SEGMENT, segments);
+  const tables = { [`lift${suffix}`]: resultTable(result.verdict ? [...BY_METRIC, ...VERDICT] : BY_METRIC, metrics, result) };
+  if (segments.length) tables[`lift_by_segment${suffix}`] = resultTable(BY_SEGMENT, segments, result);
   return [
     h("h2", {}, heading),
     h("p", { class: "notice" }, groups),
     result.verdict ? h("p", { class: "notice" }, result.verdict) : "",
-    result.sample_ratio?.is_mismatch ? h("p", { class: "warning" }, "The groups did not get their shares of visitors: no verdict can be trusted.") : "",
+    mismatchWarning(result),
     ...renderParts({ figures: {}, series: {}, tables }, "lift", meanings),
   ];
 }
 
 function figures(metric, row) {
-  const { estimate, low, high } = row.relative || {};
-  return { ...row, metric: title(metric), lift: estimate, lift_low: low, lift_high: high };
+  return { ...row, metric: title(metric), ...liftOf(row.relative) };
 }

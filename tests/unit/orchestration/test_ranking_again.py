@@ -31,7 +31,7 @@ def marks_of(interactions: Any) -> pa.Table:
     return pa.table({"user_id": list(interactions.users.ids), MARK: fingerprints(interactions)})
 
 
-def update(marks_before: pa.Table, kept: pa.Table | None = None) -> tuple[pa.Table, Ranked]:
+def update(folder: Path, marks_before: pa.Table, kept: pa.Table | None = None) -> tuple[pa.Table, Ranked]:
     """The candidates of the day of the fit, and those of `SINCE` days later, `kept` being what lies there."""
     known = known_before(today(), SINCE)
     plan = Plan(SOURCES, False, 0.5, 20, {"all": order(SOURCES), "new": order(SOURCES)})
@@ -43,7 +43,7 @@ def update(marks_before: pa.Table, kept: pa.Table | None = None) -> tuple[pa.Tab
     before = pa.concat_tables(
         candidate_tables(known, scorer, BlendConfig(), feature_at=at, release_id="r1", generated_at=at)
     )
-    data = Data(Home(Path("unused")), cast(Any, None), date(2026, 1, 1), UNTIL)
+    data = Data(Home(folder), cast(Any, None), date(2026, 1, 1), UNTIL)
     kept = before if kept is None else kept
     return before, rank_changed(today(), recommender, data, "r2", LAST, marks_of(today()), kept, marks_before)
 
@@ -52,8 +52,8 @@ def lists(table: pa.Table) -> dict[str, tuple[list[str], list[str]]]:
     return {row["user_id"]: (row["item_ids"], row["seen"]) for row in table.to_pylist()}
 
 
-def test_only_changed_users_are_ranked_again_and_the_others_keep_their_lists() -> None:
-    before, found = update(marks_of(known_before(today(), SINCE)))
+def test_only_changed_users_are_ranked_again_and_the_others_keep_their_lists(tmp_path: Path) -> None:
+    before, found = update(tmp_path, marks_of(known_before(today(), SINCE)))
     assert found.rescored == changed().sum() < len(changed())
     old, new = lists(before), lists(found.candidates)
     same = np.array(today().users.ids)[~changed()]
@@ -62,27 +62,29 @@ def test_only_changed_users_are_ranked_again_and_the_others_keep_their_lists() -
     assert "i999" in new["u005"][1]
 
 
-def test_the_shortcut_gives_the_lists_that_ranking_everybody_again_gives() -> None:
-    _, found = update(marks_of(known_before(today(), SINCE)))
-    _, everybody = update(pa.table({"user_id": pa.array([], pa.string()), MARK: pa.array([], pa.int64())}))
+def test_the_shortcut_gives_the_lists_that_ranking_everybody_again_gives(tmp_path: Path) -> None:
+    _, found = update(tmp_path, marks_of(known_before(today(), SINCE)))
+    _, everybody = update(
+        tmp_path, pa.table({"user_id": pa.array([], pa.string()), MARK: pa.array([], pa.int64())})
+    )
     assert everybody.rescored == len(today().users)
     assert lists(found.candidates) == lists(everybody.candidates)
 
 
-def test_a_list_that_two_versions_drafted_is_ranked_again() -> None:
+def test_a_list_that_two_versions_drafted_is_ranked_again(tmp_path: Path) -> None:
     marks = marks_of(known_before(today(), SINCE))
-    before, alone = update(marks)
+    before, alone = update(tmp_path, marks)
     user = np.flatnonzero(~changed())[0]
     names = before["algorithms"].to_pylist()
     names[before["user_id"].to_pylist().index(today().users.ids[user])] = ["collaborative@3"]
     column = before.schema.get_field_index("algorithms")
     drafted = before.set_column(column, before.schema.field(column), pa.array(names))
-    _, found = update(marks, drafted)
+    _, found = update(tmp_path, marks, drafted)
     assert found.rescored == alone.rescored + 1
 
 
-def test_kept_lists_belong_to_the_new_release_and_instant() -> None:
-    _, found = update(marks_of(known_before(today(), SINCE)))
+def test_kept_lists_belong_to_the_new_release_and_instant(tmp_path: Path) -> None:
+    _, found = update(tmp_path, marks_of(known_before(today(), SINCE)))
     assert set(found.candidates["release_id"].to_pylist()) == {"r2"}
     assert set(found.candidates["feature_at"].to_pylist()) == {datetime(2026, 3, 11, tzinfo=UTC)}
     assert found.scored == Scored("7", LAST.fitted_until, UNTIL)
